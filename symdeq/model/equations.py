@@ -1,0 +1,85 @@
+"""Equations as the user wrote them, with the place where that was."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import sympy as sp
+
+from symdeq._errors import ModelError
+from symdeq.model.symbols import _number_or_expression
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A line of the user's source."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        try:  # a path below the working folder is shown from there
+            shown = Path(self.file).relative_to(Path.cwd())
+        except (ValueError, OSError):
+            shown = self.file
+        return f"{shown}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`lhs = rhs`, never evaluated, with the source lines that it came from; made by `Eq`."""
+
+    lhs: sp.Expr
+    rhs: sp.Expr
+    origins: tuple[Origin, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.lhs} = {self.rhs}"
+
+    def __bool__(self) -> bool:
+        raise ModelError(
+            f"An equation has no truth value: {self}.", remedy="use Eq(a, b) in a System; compare with == or sp.Eq"
+        )
+
+    @property
+    def located(self) -> str:
+        """The equation with file and line, as errors show it."""
+        place = ", ".join(dict.fromkeys(str(origin) for origin in self.origins))
+        return f"{self}    ({place})" if place else str(self)
+
+    @property
+    def symbols(self) -> frozenset[sp.Symbol]:
+        return frozenset(self.lhs.free_symbols | self.rhs.free_symbols)  # pyright: ignore[reportReturnType]
+
+    def subs(self, replacements: Mapping[sp.Basic, sp.Basic]) -> Equation:
+        """Exact replacement on both sides; the origins stay."""
+        return replace(self, lhs=self.lhs.xreplace(replacements), rhs=self.rhs.xreplace(replacements))
+
+
+def Eq(lhs: Any, rhs: Any) -> Equation:
+    """An equation between two expressions; either side may be anything, and nothing is evaluated.
+
+    Arguments:
+
+    - `lhs`, `rhs`: expressions of states, parameters, derivatives `D(x)` and `t`, or numbers.
+
+    Returns an `Equation` that remembers the file and line of the call. (SymPy's `Eq(a, a)` would collapse to `True`.)
+    Raises `ModelError` if a side is neither an expression nor a finite number.
+    """
+    frame = sys._getframe(1)
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    origin = Origin(file=file, line=line, text=linecache.getline(file, line).strip())
+    try:
+        return Equation(
+            _number_or_expression(lhs, "the left side of Eq"),
+            _number_or_expression(rhs, "the right side of Eq"),
+            (origin,),
+        )
+    except ModelError as error:
+        raise ModelError(error.what, where=f"Eq at {origin}: {origin.text}", remedy=error.remedy) from None

@@ -1,0 +1,241 @@
+"""`System`: the one intermediate form of a model, from the equations as written to what code is generated from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, Literal
+
+import sympy as sp
+
+from symdeq._errors import ModelError, UnsupportedError
+from symdeq.model.checks import check_declared
+from symdeq.model.equations import Equation
+from symdeq.model.symbols import TimeDerivative, Guess, ModelSymbol, Parameter, State, _number_or_expression
+
+
+class Stage(IntEnum):
+    """How far the passes have taken a system; it only advances."""
+
+    DECLARED = 0
+    FLAT = 1
+    NOISE_SPLIT = 2
+    DELAYS_LOWERED = 3
+    EVENTS_LOWERED = 4
+    INDEX_REDUCED = 5
+    TORN = 6
+    SIMPLIFIED = 7
+    ANALYSED = 8
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A linear combination of the states that never changes: `coefficients @ y`, all numbers exact."""
+
+    coefficients: tuple[sp.Rational, ...]
+    expression: sp.Expr
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What `analyse` found; indices are positions in the state vector."""
+
+    kind: Literal["ode", "dae"]
+    mass: tuple[int, ...]  # the diagonal of the mass matrix: 1 differential, 0 algebraic
+    sparsity: tuple[tuple[int, int], ...]  # non-zeros of the Jacobian, by row, through the observed
+    linear: frozenset[tuple[int, int]]  # those that are constant in the states and in time
+    autonomous: bool
+    invariants: tuple[Invariant, ...]
+    blocks: tuple[tuple[int, ...], ...]  # strongly connected components of the Jacobian, in an order to solve them
+
+
+@dataclass(frozen=True)
+class System:
+    """A model: equations and everything declared about them.
+
+    Arguments:
+
+    - `equations`: a sequence of `Eq(lhs, rhs)`; either side may be anything.
+    - `name`: its name, and its prefix when it is a subsystem; default `"system"`.
+    - `subsystems`: systems that this one is composed of; their symbols are reached as `part.x` and named `part.x`.
+    - `observed`: quantities by name, `{"total": x + y}`: not solved for, computed from the solution.
+    - `initial`: initial values by symbol, over those declared with the states: numbers, expressions in parameters, `sd.guess(v)`; the
+        way to give one for a derivative: `{D(x): 0.0}`.
+    - `time_unit`: the unit of `t`, which makes units of derivatives checkable; default `None`.
+
+    States and parameters are collected from the equations and put in the order in which they were declared; that of the states is the
+    order of the state vector.
+
+    Raises `ModelError` naming symbol, equation, file and line: two symbols of one name, a symbol that is not declared, an equation
+    that is trivially true or stands twice, an unsupported function, units that do not agree.
+    """
+
+    equations: tuple[Equation, ...]
+    name: str = "system"
+    subsystems: tuple[System, ...] = ()
+    observed: tuple[Equation, ...] = ()
+    initial: tuple[tuple[ModelSymbol, sp.Expr | Guess | None], ...] = ()
+    time_unit: str | None = None
+    states: tuple[State, ...] = ()
+    params: tuple[Parameter, ...] = ()
+    networks: tuple[Any, ...] = ()
+    noise: tuple[Any, ...] = ()
+    delays: tuple[Any, ...] = ()
+    events: tuple[Any, ...] = ()
+    stage: Stage = Stage.DECLARED
+    structure: Structure | None = None
+
+    def __post_init__(self) -> None:
+        if self.stage is not Stage.DECLARED:
+            return
+        declare = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        declare("equations", _checked_tuple(self.equations, Equation, "equations", "Eq(lhs, rhs)"))
+        declare("subsystems", _checked_tuple(self.subsystems, System, "subsystems", "sd.System"))
+        declare("observed", _observed(self.observed))
+        declare("initial", _initial(self.initial))
+        for later in ("networks", "noise", "delays", "events"):
+            if getattr(self, later):
+                raise UnsupportedError(f"System(..., {later}=...) is not available in this version of symdeq.")
+        states, params = _collect(self)
+        declare("states", states)
+        declare("params", params)
+        check_declared(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(error.args[0]) from None
+
+    def __getitem__(self, name: str) -> Any:
+        """A symbol or a subsystem by name, named as it is seen from the outside: `part["x"]` is `part.x`."""
+        for symbol in (*self.states, *self.params):
+            if symbol.name == name:
+                return self._outside(symbol)
+        for equation in self.observed:
+            if equation.lhs.name == name:  # pyright: ignore[reportAttributeAccessIssue]
+                return self._outside(equation.lhs)  # pyright: ignore[reportArgumentType]
+        for part in self.subsystems:
+            if part.name == name:
+                return replace(part, name=f"{self.name}.{name}")
+        names = [symbol.name for symbol in (*self.states, *self.params)] + [part.name for part in self.subsystems]
+        raise KeyError(f"System `{self.name}` has no symbol or subsystem `{name}`; it has {', '.join(names) or 'none'}.")
+
+    def _outside(self, symbol: ModelSymbol) -> ModelSymbol:
+        prefix = {s: s.renamed(f"{self.name}.{s.name}") for s in self.params}
+        return symbol.renamed(f"{self.name}.{symbol.name}", prefix)
+
+    def __str__(self) -> str:
+        from symdeq.model.printing import to_text
+
+        return to_text(self)
+
+    def _repr_latex_(self) -> str:
+        return f"${self.latex()}$"
+
+    def latex(self) -> str:
+        """The equations as LaTeX, aligned at the equals signs."""
+        from symdeq.model.printing import to_latex
+
+        return to_latex(self)
+
+    def replace(self, **changes: Any) -> System:
+        """A copy with some fields changed; the stage may only advance."""
+        if changes.get("stage", self.stage) < self.stage:
+            raise ValueError(f"The stage of a system only advances: {self.stage.name} to {changes['stage'].name}.")
+        return replace(self, **changes)
+
+
+def _checked_tuple(values: Any, kind: type, role: str, written: str) -> tuple:
+    if isinstance(values, kind) or not isinstance(values, Iterable):
+        raise ModelError(f"The {role} of a System must be a list of {written}, not {values!r}.")
+    values = tuple(values)
+    for value in values:
+        if not isinstance(value, kind):
+            raise ModelError(
+                f"The {role} of a System must be a list of {written}; {value!r} is not one.",
+                remedy="use `from symdeq import Eq`, not SymPy's Eq, which evaluates" if kind is Equation else None,
+            )
+    return values
+
+
+def _observed(observed: Any) -> tuple[Equation, ...]:
+    if isinstance(observed, Mapping):
+        return tuple(
+            Equation(State(_observed_name(name)), _number_or_expression(value, f"the observed quantity `{name}`"))
+            for name, value in observed.items()
+        )
+    return _checked_tuple(observed, Equation, "observed", '{"name": expression}')
+
+
+def _observed_name(name: Any) -> str:
+    from symdeq.model.symbols import _check_name
+
+    _check_name(name)
+    return name
+
+
+def _initial(initial: Any) -> tuple[tuple[ModelSymbol, sp.Expr | Guess | None], ...]:
+    if initial == ():
+        return ()
+    if not isinstance(initial, Mapping):
+        raise ModelError(f"`initial` of a System must be a dictionary {{symbol: value}}, not {initial!r}.")
+    result: list[tuple[ModelSymbol, sp.Expr | Guess | None]] = []
+    for symbol, value in initial.items():
+        if not isinstance(symbol, State | TimeDerivative):
+            raise ModelError(f"`initial` has the key {symbol!r}, which is neither a state nor a derivative of one.")
+        if not isinstance(value, Guess):
+            value = _number_or_expression(value, f"the initial value of `{symbol}`")
+        result.append((symbol, value))
+    return tuple(result)
+
+
+def _collect(system: System) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
+    """The symbols of a newly written system, without those that belong to its subsystems."""
+    states, params = collect(system.equations, system.observed, system.initial)
+    prefixes = tuple(f"{part.name}." for part in system.subsystems)
+    if not prefixes:
+        return states, params
+    return (
+        tuple(s for s in states if not s.name.startswith(prefixes)),
+        tuple(s for s in params if not s.name.startswith(prefixes)),
+    )
+
+
+def collect(
+    equations: tuple[Equation, ...],
+    observed: tuple[Equation, ...],
+    initial: tuple[tuple[ModelSymbol, sp.Expr | Guess | None], ...],
+) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
+    """The unknowns and the parameters that anything refers to, each in the order of declaration."""
+    states: dict[State, None] = {}
+    params: dict[Parameter, None] = {}
+
+    def visit(expression: sp.Basic) -> None:
+        for node in sp.preorder_traversal(expression):
+            if isinstance(node, TimeDerivative):
+                states[node.state] = None
+            elif isinstance(node, State):
+                states[node] = None
+            elif isinstance(node, Parameter):
+                params[node] = None
+
+    for equation in equations:
+        visit(equation.lhs)
+        visit(equation.rhs)
+    for symbol, value in initial:
+        visit(symbol)
+        if value is not None:
+            visit(value.value if isinstance(value, Guess) else value)
+    for equation in observed:
+        visit(equation.rhs)
+    names = {equation.lhs for equation in observed}
+    unknowns = sorted((state for state in states if state not in names), key=lambda s: s.serial)
+    for state in unknowns:
+        value = state.initial
+        if value is not None:
+            visit(value.value if isinstance(value, Guess) else value)
+    return tuple(unknowns), tuple(sorted(params, key=lambda s: s.serial))

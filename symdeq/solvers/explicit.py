@@ -1,0 +1,143 @@
+"""One step of an explicit Runge-Kutta method in the shape of a Rosenbrock step, with an estimate of the stiffness.
+
+The method's last stage is the vector field at the end of the step, which is handed on. Stiffness is h |λ|, with |λ|
+estimated from two vector fields at the same time and the points where they were taken: Shampine, Stiffness and nonstiff
+differential equation solvers II, ACM TOMS 3 (1977) 44-53; Hairer and Wanner, Solving Ordinary Differential Equations II,
+section IV.2.
+"""
+
+import dataclasses
+import functools
+import operator
+from typing import Any
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .layout import AbstractLayout, Unrolled, fastest_layout, rolled_layout
+from .step import StepInput, StepOutput, differentiated_as
+
+_Row = tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExplicitTableau:
+    """The coefficients of an explicit method with S stages, the last of them at the end of the step; hashable by value.
+
+    Arguments:
+
+    - `order`, `error_order`: of the solution; the power of h with which the error estimate of one step vanishes.
+    - `a`: shape (S, S), zero on and above the diagonal; its last row holds the weights of the solution.
+    - `times`: the stages' times as fractions of the step, shape (S,).
+    - `b_error`: the weights of the error estimate, shape (S,).
+    - `dense`: shape (3, S), the coefficients k of `QuarticInterpolation` as combinations of h times the stages.
+    - `stability`: how far the stability region reaches along the negative real axis.
+    """
+
+    order: int
+    error_order: int
+    a: tuple[_Row, ...]
+    times: _Row
+    b_error: _Row
+    dense: tuple[_Row, ...]
+    stability: float
+
+    @property
+    def ends_twice(self) -> bool:
+        """Whether the last two stages are at the same time, so that they estimate the stiffness at no cost."""
+        return self.times[-1] == self.times[-2]
+
+
+def explicit_step(tableau: ExplicitTableau, autonomous: bool, start: StepInput) -> StepOutput:
+    """One step, in the layout that is fastest for the state; its derivative is always that of the loop over the stages.
+
+    Arguments:
+
+    - `autonomous`: that f does not depend on t, so that stages at different times may be compared.
+    """
+    layout = fastest_layout(start.y)
+    rolled = functools.partial(_step, tableau, autonomous, rolled_layout(start.y))
+    if isinstance(layout, Unrolled):
+        return differentiated_as(functools.partial(_step, tableau, autonomous, layout), rolled, start)
+    return rolled(start)
+
+
+def _step(tableau: ExplicitTableau, autonomous: bool, layout: AbstractLayout, start: StepInput) -> StepOutput:
+    term, t, h, _, _, args = start
+    y0, stages = layout.vector(start.y), len(tableau.times)
+    h_y = h.astype(jax.tree.leaves(y0)[0].dtype)
+    rows, times = np.array(tableau.a[1:])[:, None, :], np.array(tableau.times[1:])
+
+    def field(s, y):
+        return layout.vector(term.vf(t + layout.row(times, s) * h, layout.state(y), args))
+
+    def stage(s, carry):
+        store, f, y, _, _ = carry
+        (moved,) = layout.combine(store, layout.row(rows, s))
+        after = jax.tree.map(lambda v, w: v + h_y * w, y0, moved)
+        f_after = field(s, after)
+        return layout.put(store, s + 1, f_after), f_after, after, f, y
+
+    f0 = layout.vector(start.f)
+    store = layout.put(layout.empty(stages, y0), 0, f0)
+    store, f, y, f_before, y_before = layout.loop(stages - 1, stage, (store, f0, y0, f0, y0))
+    if not (tableau.ends_twice or autonomous):
+        y_before = jax.tree.map(lambda v, w: v + h_y * w, y0, f_before)
+        f_before = field(stages - 2, y_before)
+    error, *dense = (_scaled(h_y, v, y0) for v in layout.combine(store, np.array([tableau.b_error, *tableau.dense])))
+    k0, k1, k2 = (layout.state(k) for k in dense)
+    return StepOutput(
+        y=layout.state(y),
+        error=layout.state(error),
+        dense=(k0, k1, k2),
+        f=layout.state(f),
+        size=jnp.abs(h_y) * _distance(f, f_before) / jnp.maximum(_distance(y, y_before), jnp.finfo(h_y.dtype).tiny),
+    )
+
+
+def _scaled(h: Any, v: Any, like: Any) -> Any:
+    return jax.tree.map(jnp.zeros_like, like) if v is None else jax.tree.map(lambda w: h * w, v)
+
+
+def _distance(a: Any, b: Any) -> Any:
+    apart = jax.tree.map(lambda v, w: jnp.max(jnp.abs(v - w)), a, b)
+    return functools.reduce(jnp.maximum, jax.tree.leaves(apart))
+
+
+def _rows(tableau: dfx.ButcherTableau) -> tuple[_Row, ...]:
+    stages = len(tableau.b_sol)
+    lower = [*tableau.a_lower]
+    rows = [[0.0] * stages] + [[*map(float, row), *[0.0] * (stages - len(row))] for row in lower]
+    return tuple(tuple(row) for row in rows)
+
+
+def _quartic(tableau: dfx.ButcherTableau, weights: np.ndarray) -> tuple[_Row, ...]:
+    """The coefficients of the common interpolant from the weights b_i(θ) of another one.
+
+    Arguments:
+
+    - `weights`: shape (S, 5), the coefficients of 1, θ, …, θ⁴ in b_i, with b_i(0) = 0 and b_i(1) = b_i.
+
+    b_i(θ) - θ b_i vanishes at 0 and 1; what is left after division by θ (1 - θ) is the quadratic that is asked for.
+    """
+    b = np.asarray(tableau.b_sol)
+    linear, quadratic, cubic, quartic = weights[:, 1] - b, weights[:, 2], weights[:, 3], weights[:, 4]
+    # θ (1 - θ) (q0 + q1 θ + q2 θ²): compare the coefficients of θ, θ², θ³; that of θ⁴ is -q2.
+    rows = [linear, linear + quadratic, linear + quadratic + cubic]
+    np.testing.assert_allclose(rows[2], -quartic, atol=1e-12)
+    return tuple(tuple(float(v) for v in row) for row in rows)
+
+
+def _hermite(tableau: dfx.ButcherTableau) -> tuple[_Row, ...]:
+    """The cubic through the values and the slopes at both ends."""
+    b = np.asarray(tableau.b_sol)
+    first, last = np.eye(len(b))[0], np.eye(len(b))[-1]
+    return tuple(tuple(float(v) for v in row) for row in (first - b, 2 * b - first - last, 0 * b))
+
+
+def _polynomial(scale: float, *factors: tuple[float, ...]) -> np.ndarray:
+    """Coefficients, lowest first and five of them, of a product of polynomials given by theirs, lowest first."""
+    product = functools.reduce(np.polynomial.polynomial.polymul, (np.array(f) for f in factors), np.array([scale]))
+    return np.pad(product, (0, 5 - len(product)))

@@ -1,0 +1,117 @@
+"""What one step of any method here takes and gives, and the rule that differentiates it."""
+
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from diffrax._term import WrapTerm
+from jax import lax
+from jaxtyping import Array, PyTree
+
+from .._errors import UnsupportedError
+
+
+class StepInput(NamedTuple):
+    """A step from (t, y) over the signed length h; f is the vector field there, handed on by the step before."""
+
+    term: Any
+    t: Any
+    h: Any
+    y: PyTree
+    f: PyTree
+    args: PyTree
+
+
+class StepOutput(NamedTuple):
+    """The end of a step: the solution, its error estimate, dense output, the vector field there, and h times stiffness."""
+
+    y: PyTree
+    error: PyTree
+    dense: tuple[PyTree, PyTree, PyTree]
+    f: PyTree
+    size: Array
+
+
+def unwrap(terms: Any, t0: Any, t1: Any) -> tuple[Any, Any, Any]:
+    """The term inside diffrax's wrapper, which runs time forwards, with the time and the signed step in the term's own time."""
+    t0 = jnp.asarray(t0)
+    h = jnp.asarray(t1) - t0
+    while isinstance(terms, WrapTerm):
+        terms, t0, h = terms.term, t0 * terms.direction, h * terms.direction
+    return terms, t0, h
+
+
+def vector_field(terms: Any, t: Any, y: PyTree, args: PyTree) -> PyTree:
+    """f(t, y), after a check that this is one ordinary differential equation over real numbers."""
+    if any(jnp.iscomplexobj(v) for v in jax.tree.leaves(y)):
+        raise UnsupportedError(
+            "The state is complex, which the Rosenbrock and switching solvers do not support.",
+            remedy="split it into real and imaginary parts",
+        )
+    f = terms.vf(t, y, args)
+    if jax.tree.structure(f) != jax.tree.structure(y):
+        raise UnsupportedError(
+            f"The vector field has the structure {jax.tree.structure(f)}, the state {jax.tree.structure(y)}.",
+            remedy="give one term, an ODETerm or a MassTerm, whose vector field returns what the state looks like",
+        )
+    return f
+
+
+def field_at_start(term: Any, t: Any, y: PyTree, args: PyTree, kept: PyTree, made_jump: Any) -> PyTree:
+    """The vector field that the step before left behind, or a new one if the equation jumped in between."""
+    if made_jump is False:
+        return kept
+    return lax.cond(made_jump, lambda: term.vf(t, y, args), lambda: kept)
+
+
+def differentiated_as(
+    fast: Callable[[StepInput], StepOutput], rolled: Callable[[StepInput], StepOutput], start: StepInput
+) -> StepOutput:
+    """`fast(start)`, whose derivatives are those of `rolled(start)`: the same mathematics in a form that compiles sooner."""
+    if not all(_closes_over_nothing(leaf) for leaf in jax.tree.leaves((start.term, start.args))):
+        # A derivative rule may not meet a traced value that hides in a closure, so such values become arguments.
+        fast, rolled = eqx.filter_closure_convert(fast, start), eqx.filter_closure_convert(rolled, start)
+    return _with_rule(fast, rolled, start)
+
+
+@eqx.filter_custom_jvp
+def _with_rule(fast: Any, rolled: Any, start: StepInput) -> StepOutput:
+    return fast(start)
+
+
+@_with_rule.def_jvp
+def _rule(primals: Any, tangents: Any) -> tuple[StepOutput, StepOutput]:
+    _, rolled, start = primals
+    _, t_rolled, t_start = tangents
+    return eqx.filter_jvp(lambda function, point: function(point), (rolled, start), (t_rolled, t_start))
+
+
+def _closes_over_nothing(leaf: Any) -> bool:
+    if not callable(leaf):
+        return True
+    return isinstance(leaf, types.BuiltinFunctionType | type) or (
+        isinstance(leaf, types.FunctionType) and leaf.__closure__ is None
+    )
+
+
+def refuse_bad_solve(y: PyTree, error: PyTree, f: PyTree, backward_error: Array | None) -> tuple[PyTree, PyTree]:
+    """The end of a step and its error estimate, made infinite where the linear solve failed.
+
+    An infinite estimate lets the step size controller take a smaller step, and shift M then dominates the matrix. The end of
+    an inaccurate solve becomes NaN, so that a solve with fixed steps cannot keep it unseen.
+    """
+    good = jnp.isfinite(sum(jnp.sum(v) for v in jax.tree.leaves(f)))
+    if backward_error is not None:
+        accurate = backward_error <= jnp.sqrt(jnp.finfo(backward_error.dtype).eps)
+        good = good & accurate
+        y = jax.tree.map(lambda v: jnp.where(accurate, v, jnp.nan), y)
+    return y, jax.tree.map(lambda v: jnp.where(good, v, jnp.inf), error)
+
+
+def finish(y0: PyTree, out: StepOutput, solver_state: Any) -> tuple[PyTree, PyTree, dict[str, Any], Any, dfx.RESULTS]:
+    """What `diffrax.AbstractSolver.step` returns."""
+    return out.y, out.error, {"y0": y0, "y1": out.y, "k": out.dense}, solver_state, dfx.RESULTS.successful

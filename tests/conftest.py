@@ -1,0 +1,28 @@
+"""Settings of the whole test run; JAX reads its part from the environment when it is first imported.
+
+Environment variables rather than `jax.config`, so that programs which tests start see the same settings.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+if "jax" in sys.modules:
+    raise RuntimeError(
+        "JAX was imported before tests/conftest.py could set it up. Something that pytest loads earlier (a plugin, -p) "
+        "imports it: load that later."
+    )
+
+os.environ["JAX_ENABLE_X64"] = "1"
+# Compilation is most of a test run's time. Everything is kept, however quickly it was compiled.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CHECKOUT / ".cache" / "jax"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# From here on every annotated function of symdeq checks its arguments, shapes included.
+install_import_hook("symdeq", "beartype.beartype")
