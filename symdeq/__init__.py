@@ -1,0 +1,31 @@
+"""symdeq: differential equations written as mathematics, solved as fast, differentiable JAX programs."""
+
+from symdeq import _xla as _xla  # first: sets XLA's option before anything computes
+
+# isort: split
+from symdeq._errors import FitError as FitError
+from symdeq._errors import MissingExtraError as MissingExtraError
+from symdeq._errors import ModelError as ModelError
+from symdeq._errors import SolveError as SolveError
+from symdeq._errors import SymdeqError as SymdeqError
+from symdeq._errors import SymdeqWarning as SymdeqWarning
+from symdeq._errors import UnsupportedError as UnsupportedError
+from symdeq.compiled import Model as Model
+from symdeq.compiled import compile as compile  # noqa: A004
+from symdeq.model import D as D
+from symdeq.model import Eq as Eq
+from symdeq.model import Equation as Equation
+from symdeq.model import System as System
+from symdeq.model import guess as guess
+from symdeq.model import parameter as parameter
+from symdeq.model import parameters as parameters
+from symdeq.model import state as state
+from symdeq.model import states as states
+from symdeq.model import t as t
+from symdeq.solve import Solution as Solution
+from symdeq.solve import solve as solve
+from symdeq.solvers import AutoSwitch as AutoSwitch
+from symdeq.solvers import Rodas5P as Rodas5P
+from symdeq.solvers import Rosenbrock23 as Rosenbrock23
+
+__version__ = "0.1.0"

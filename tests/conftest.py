@@ -23,6 +23,8 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CHECKOUT / ".cache" / "j
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ.setdefault("MPLBACKEND", "Agg")
+# The test workers share the cores: threads of their own would only get in each other's way. Read when NumPy loads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # From here on every annotated function of symdeq checks its arguments, shapes included.
 install_import_hook("symdeq", "beartype.beartype")

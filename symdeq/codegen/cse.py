@@ -28,20 +28,26 @@ def _shared(program: Program) -> Program:
     replacements, reduced = sp.cse(
         [line.expression for line in program.body], symbols=symbols, optimizations=[], order="none", list=True
     )
-    lines = [Assignment(target, value) for target, value in replacements]  # pyright: ignore[reportArgumentType]
-    lines += [
-        replace(line, expression=value) for line, value in zip(program.body, reduced, strict=True)
-    ]
-    return replace(program, body=_ordered(lines, set(program.arguments)))
+    # A quantity that is shared as a whole keeps its own name.
+    renamed: dict[sp.Basic, sp.Symbol] = {}
+    definitions: dict[sp.Basic, Assignment] = {s: Assignment(s, value) for s, value in replacements}
+    for line, value in zip(program.body, reduced, strict=True):
+        if value in definitions and value not in renamed:
+            renamed[value] = line.target
+            value = definitions.pop(value).expression
+        definitions[line.target] = replace(line, expression=value)
+    for target, line in definitions.items():
+        definitions[target] = replace(line, expression=line.expression.xreplace(renamed))
+    return replace(program, body=_ordered(definitions, [line.target for line in program.body]))
 
 
 def _without_aliases(program: Program) -> Program:
-    """Assignments that only rename a symbol are left out, unless they carry a comment."""
+    """Assignments that only rename a symbol or a number are left out, unless they carry a comment."""
     swap: dict[sp.Basic, sp.Basic] = {}
     kept: list[Assignment] = []
     for line in program.body:
         expression = line.expression.xreplace(swap)
-        if isinstance(expression, sp.Symbol) and not line.comment:
+        if isinstance(expression, sp.Symbol | sp.Number) and not line.comment:
             swap[line.target] = expression
         else:
             kept.append(replace(line, expression=expression))
@@ -49,33 +55,19 @@ def _without_aliases(program: Program) -> Program:
     return replace(program, body=tuple(kept), outputs=outputs)
 
 
-def _ordered(lines: list[Assignment], defined: set[sp.Basic]) -> tuple[Assignment, ...]:
+def _ordered(definitions: dict[sp.Basic, Assignment], targets: list[sp.Symbol]) -> tuple[Assignment, ...]:
     """Each shared quantity directly before its first use, everything else in its order."""
-    by_target = {line.target: line for line in lines}
-    shared = {line.target for line in lines if line.target not in defined}
     result: list[Assignment] = []
-    done = set(defined)
-
-    def visit(line: Assignment) -> None:
-        stack = [line]
+    done: set[sp.Basic] = set()
+    for target in targets:
+        stack: list[sp.Basic] = [target]
         while stack:
-            top = stack[-1]
-            if top.target in done:
-                stack.pop()
-                continue
-            needed = [by_target[s] for s in sorted(top.expression.free_symbols & shared, key=str) if s not in done]
-            if needed:
-                stack.extend(reversed(needed))
+            line = definitions[stack[-1]]
+            if needed := (line.expression.free_symbols & definitions.keys()) - done:
+                stack += sorted(needed, key=str, reverse=True)
             else:
                 stack.pop()
-                done.add(top.target)
-                result.append(top)
-
-    for line in lines:
-        if line.target not in done and not _is_temporary(line):
-            visit(line)
+                if line.target not in done:
+                    done.add(line.target)
+                    result.append(line)
     return tuple(result)
-
-
-def _is_temporary(line: Assignment) -> bool:
-    return not line.comment and line.target.name[0] == "v" and line.target.name[1:].isdigit()

@@ -41,7 +41,15 @@ class gammainc_derivative(sp.Function):
     nargs = 2
 
 
-INTERNAL: frozenset[type] = frozenset({log_or_zero, sinc_derivative, besseli1_derivative, gammainc_derivative})
+class zeta_derivative(sp.Function):
+    """The derivative of the Hurwitz zeta function zeta(s, q) with respect to `s`."""
+
+    nargs = 2
+
+
+INTERNAL: frozenset[type] = frozenset(
+    {log_or_zero, sinc_derivative, besseli1_derivative, gammainc_derivative, zeta_derivative}
+)
 
 _HALF = sp.Rational(1, 2)
 
@@ -57,14 +65,19 @@ def _lower_gamma(node: sp.Expr, i: int) -> sp.Expr:
     a, x = node.args
     if i == 1:
         return x ** (a - 1) * sp.exp(-x)
-    return sp.digamma(a) * node + sp.gamma(a) * gammainc_derivative(a, x)
+    return sp.polygamma(0, a) * node + sp.gamma(a) * gammainc_derivative(a, x)
 
 
 def _upper_gamma(node: sp.Expr, i: int) -> sp.Expr:
     a, x = node.args
     if i == 1:
         return -(x ** (a - 1)) * sp.exp(-x)
-    return sp.digamma(a) * node - sp.gamma(a) * gammainc_derivative(a, x)
+    return sp.polygamma(0, a) * node - sp.gamma(a) * gammainc_derivative(a, x)
+
+
+def _zeta(node: sp.Expr, i: int) -> sp.Expr:
+    s, q = (*node.args, sp.Integer(1))[:2]
+    return zeta_derivative(s, q) if i == 0 else -s * sp.zeta(s + 1, q)
 
 
 def _zero(node: sp.Expr, i: int) -> sp.Expr:
@@ -90,7 +103,8 @@ _PARTIAL: Mapping[type, Callable[[sp.Expr, int], sp.Expr]] = {
     sp.lowergamma: _lower_gamma,
     sp.uppergamma: _upper_gamma,
     expint: lambda node, i: -expint(node.args[0] - 1, node.args[1]),
-    sp.loggamma: lambda node, i: sp.digamma(node.args[0]),
+    sp.loggamma: lambda node, i: sp.polygamma(0, node.args[0]),
+    sp.zeta: _zeta,
     sp.Si: lambda node, i: sp.sinc(node.args[0]),
 }
 
@@ -185,11 +199,10 @@ def differentiate(
     wanted = {symbol: k for k, symbol in enumerate(variables)}
     # {symbol: {variable: derivative}} with non-zero derivatives only.
     known: dict[sp.Basic, dict[int, sp.Expr]] = {symbol: {k: sp.Integer(1)} for symbol, k in wanted.items()}
-    targets = set(outputs)
+    lines = tuple(body)
+    used = {s for line in lines for s in line.expression.free_symbols}
     extended: list[Assignment] = []
-    result: dict[tuple[int, int], sp.Expr] = {}
-    rows: dict[sp.Basic, dict[int, sp.Expr]] = {}
-    for line in body:
+    for line in lines:
         extended.append(line)
         if line.target in guards:
             known[line.target] = known.get(guards[line.target], {})
@@ -200,23 +213,19 @@ def differentiate(
             derivative = Differentiator(lambda s, k=k: known.get(s, {}).get(k, sp.Integer(0)), line.comment or line)(
                 line.expression
             )
-            if derivative == 0:
-                continue
-            row[k] = derivative
-        if line.target in targets:
-            rows[line.target] = row
-        if row:
-            known[line.target] = {k: _named(line, variables[k], e, extended) for k, e in row.items()}
-    for i, output in enumerate(outputs):
-        for k, derivative in rows.get(output, known.get(output, {})).items():
-            result[i, k] = derivative
-    return tuple(extended), result
+            if derivative != 0:
+                row[k] = derivative
+        if line.target in used:
+            row = {k: _named(line, variables[k], derivative, extended) for k, derivative in row.items()}
+        known[line.target] = row
+    found = {(i, k): derivative for i, output in enumerate(outputs) for k, derivative in known[output].items()}
+    return tuple(extended), found
 
 
 def _named(line: Assignment, variable: sp.Symbol, derivative: sp.Expr, body: list[Assignment]) -> sp.Expr:
     """A number or symbol that holds the derivative of an intermediate quantity."""
     if isinstance(derivative, sp.Number | sp.Symbol):
         return derivative
-    symbol = sp.Symbol(f"d{line.target}_d{variable}", real=True)
+    symbol = sp.Symbol(f"d({line.target})/d({variable})", real=True)
     body.append(Assignment(symbol, derivative))
     return symbol

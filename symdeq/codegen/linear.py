@@ -71,7 +71,7 @@ def linear_programs(names: tuple[str, ...], sparsity: tuple[Position, ...], fact
     - `names`: of the states, for readable names of entries.
     - `sparsity`: positions of the Jacobian's non-zeros, in the order in which they come in.
     """
-    entries = {(i, k): _symbol(f"J_{names[i]}_{names[k]}") for i, k in sparsity}
+    entries = {(i, k): _symbol(f"J({names[i]},{names[k]})") for i, k in sparsity}
     programs = [_matvec(names, entries)]
     elimination = plan(len(names), sparsity) if factorised else None
     if elimination is not None:
@@ -85,11 +85,11 @@ def _symbol(name: str) -> sp.Symbol:
 
 
 def _matvec(names: tuple[str, ...], entries: dict[Position, sp.Symbol]) -> Program:
-    x = tuple(_symbol(f"v_{name}") for name in names)
+    x = tuple(_symbol(f"v({name})") for name in names)
     body, outputs = [], []
     for i, name in enumerate(names):
         row = sp.Add(*(entry * x[k] for (r, k), entry in entries.items() if r == i))
-        outputs.append(_symbol(f"Jv_{name}") if row != 0 else sp.Integer(0))
+        outputs.append(_symbol(f"Jv({name})") if row != 0 else sp.Integer(0))
         if row != 0:
             body.append(Assignment(outputs[-1], row))
     return Program(
@@ -116,8 +116,7 @@ def _factorise(
     def assign(position: Position, letter: str, value: sp.Expr) -> sp.Symbol:
         version[position] = version.get(position, 0) + 1
         i, k = position
-        suffix = "" if letter != "W" else f"_{version[position]}"
-        target = _symbol(f"{letter}_{names[i]}_{names[k]}{suffix}")
+        target = _symbol(f"{letter}({names[i]},{names[k]}){version[position] if letter == 'W' else ''}")
         body.append(Assignment(target, value))
         return target
 
@@ -150,12 +149,12 @@ def _solve(names: tuple[str, ...], factors: dict[Position, sp.Expr], elimination
     order = elimination.order
     rank = {pivot: r for r, pivot in enumerate(order)}
     # The factors arrive as symbols of their own: one output may serve two positions.
-    symbols = {p: _symbol(f"{'L' if rank[p[0]] > rank[p[1]] else 'U'}_{names[p[0]]}_{names[p[1]]}") for p in factors}
+    symbols = {p: _symbol(f"{'L' if rank[p[0]] > rank[p[1]] else 'U'}({names[p[0]]},{names[p[1]]})") for p in factors}
     entry = {p: factors[p].as_coeff_Mul()[0] * symbols[p] for p in factors}
     row: dict[int, list[tuple[int, sp.Expr]]] = {i: [] for i in order}
     for (i, k), value in entry.items():
         row[k if transposed else i].append((i if transposed else k, value))
-    b = tuple(_symbol(f"b_{name}") for name in names)
+    b = tuple(_symbol(f"b({name})") for name in names)
     x: dict[int, sp.Expr] = dict(enumerate(b))
     body: list[Assignment] = []
 
@@ -164,7 +163,7 @@ def _solve(names: tuple[str, ...], factors: dict[Position, sp.Expr], elimination
         if divided:
             value = value / symbols[i, i]
         if value != x[i]:
-            x[i] = _symbol(f"{letter}_{names[i]}")
+            x[i] = _symbol(f"{letter}({names[i]})")
             body.append(Assignment(x[i], value))  # pyright: ignore[reportArgumentType]
 
     for i in order:

@@ -166,11 +166,11 @@ def D(expression: Any, order: int = 1) -> sp.Expr:
         raise ModelError(f"The order of a derivative must be a whole number from 1 on, not {order!r}.")
     result = _number_or_expression(expression, "the argument of D")
     for _ in range(int(order)):
-        result = _total_derivative(result)
+        result = total_derivative(result)
     return result
 
 
-def _total_derivative(expression: sp.Expr) -> sp.Expr:
+def total_derivative(expression: sp.Expr) -> sp.Expr:
     if isinstance(expression, State):
         return TimeDerivative(state=expression, order=1)
     if isinstance(expression, TimeDerivative):
@@ -178,7 +178,7 @@ def _total_derivative(expression: sp.Expr) -> sp.Expr:
     parts = [sp.diff(expression, t)]
     for symbol in sorted(expression.free_symbols, key=lambda s: s.name):  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(symbol, State | TimeDerivative):
-            parts.append(sp.diff(expression, symbol) * _total_derivative(symbol))
+            parts.append(sp.diff(expression, symbol) * total_derivative(symbol))
         elif not isinstance(symbol, Parameter | Time):
             raise ModelError(
                 f"`{symbol}` is not declared, so D({expression}) cannot be formed.",

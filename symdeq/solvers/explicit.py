@@ -8,10 +8,8 @@ section IV.2.
 
 import dataclasses
 import functools
-import operator
 from typing import Any
 
-import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,18 +71,20 @@ def _step(tableau: ExplicitTableau, autonomous: bool, layout: AbstractLayout, st
     def field(s, y):
         return layout.vector(term.vf(t + layout.row(times, s) * h, layout.state(y), args))
 
-    def stage(s, carry):
-        store, f, y, _, _ = carry
-        (moved,) = layout.combine(store, layout.row(rows, s))
-        after = jax.tree.map(lambda v, w: v + h_y * w, y0, moved)
-        f_after = field(s, after)
-        return layout.put(store, s + 1, f_after), f_after, after, f, y
+    def after(moved):
+        return jax.tree.map(lambda v, w: v + h_y * w, y0, moved)
 
-    f0 = layout.vector(start.f)
-    store = layout.put(layout.empty(stages, y0), 0, f0)
-    store, f, y, f_before, y_before = layout.loop(stages - 1, stage, (store, f0, y0, f0, y0))
+    def stage(s, carry):
+        store, y, _ = carry
+        (moved,) = layout.combine(store, layout.row(rows, s))
+        y_next = after(moved)
+        return layout.put(store, s + 1, field(s, y_next)), y_next, y
+
+    store = layout.put(layout.empty(stages, y0), 0, layout.vector(start.f))
+    store, y, y_before = layout.loop(stages - 1, stage, (store, y0, y0))
+    f, f_before = store[stages - 1], store[stages - 2]
     if not (tableau.ends_twice or autonomous):
-        y_before = jax.tree.map(lambda v, w: v + h_y * w, y0, f_before)
+        y_before = after(f_before)
         f_before = field(stages - 2, y_before)
     error, *dense = (_scaled(h_y, v, y0) for v in layout.combine(store, np.array([tableau.b_error, *tableau.dense])))
     k0, k1, k2 = (layout.state(k) for k in dense)
@@ -104,40 +104,3 @@ def _scaled(h: Any, v: Any, like: Any) -> Any:
 def _distance(a: Any, b: Any) -> Any:
     apart = jax.tree.map(lambda v, w: jnp.max(jnp.abs(v - w)), a, b)
     return functools.reduce(jnp.maximum, jax.tree.leaves(apart))
-
-
-def _rows(tableau: dfx.ButcherTableau) -> tuple[_Row, ...]:
-    stages = len(tableau.b_sol)
-    lower = [*tableau.a_lower]
-    rows = [[0.0] * stages] + [[*map(float, row), *[0.0] * (stages - len(row))] for row in lower]
-    return tuple(tuple(row) for row in rows)
-
-
-def _quartic(tableau: dfx.ButcherTableau, weights: np.ndarray) -> tuple[_Row, ...]:
-    """The coefficients of the common interpolant from the weights b_i(θ) of another one.
-
-    Arguments:
-
-    - `weights`: shape (S, 5), the coefficients of 1, θ, …, θ⁴ in b_i, with b_i(0) = 0 and b_i(1) = b_i.
-
-    b_i(θ) - θ b_i vanishes at 0 and 1; what is left after division by θ (1 - θ) is the quadratic that is asked for.
-    """
-    b = np.asarray(tableau.b_sol)
-    linear, quadratic, cubic, quartic = weights[:, 1] - b, weights[:, 2], weights[:, 3], weights[:, 4]
-    # θ (1 - θ) (q0 + q1 θ + q2 θ²): compare the coefficients of θ, θ², θ³; that of θ⁴ is -q2.
-    rows = [linear, linear + quadratic, linear + quadratic + cubic]
-    np.testing.assert_allclose(rows[2], -quartic, atol=1e-12)
-    return tuple(tuple(float(v) for v in row) for row in rows)
-
-
-def _hermite(tableau: dfx.ButcherTableau) -> tuple[_Row, ...]:
-    """The cubic through the values and the slopes at both ends."""
-    b = np.asarray(tableau.b_sol)
-    first, last = np.eye(len(b))[0], np.eye(len(b))[-1]
-    return tuple(tuple(float(v) for v in row) for row in (first - b, 2 * b - first - last, 0 * b))
-
-
-def _polynomial(scale: float, *factors: tuple[float, ...]) -> np.ndarray:
-    """Coefficients, lowest first and five of them, of a product of polynomials given by theirs, lowest first."""
-    product = functools.reduce(np.polynomial.polynomial.polymul, (np.array(f) for f in factors), np.array([scale]))
-    return np.pad(product, (0, 5 - len(product)))

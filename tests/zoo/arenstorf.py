@@ -87,10 +87,10 @@ def numpy_jac(t, y, p):
 PROBLEM = Problem(
     name="arenstorf",
     source=(
-        "R. F. Arenstorf (1963), Periodic solutions of the restricted three body problem, Amer. J. Math. 85:27-35; initial "
-        "values and period in E. Hairer, S. P. Nørsett and G. Wanner (1993), Solving Ordinary Differential Equations I, sec. "
-        "II.0. Reference at the period: the initial values; elsewhere Radau IIA collocation of order 13 in 80-bit arithmetic at "
-        "1e-15, started from the published digits. A perturbation has grown by some 1e5 after one period."
+        "R. F. Arenstorf (1963), Periodic solutions of the restricted three body problem, Amer. J. Math. 85:27-35; "
+        "initial values and period in E. Hairer, S. P. Nørsett and G. Wanner (1993), Solving Ordinary Differential "
+        "Equations I, sec. II.0. Reference at the period: the initial values; elsewhere collocation.py, started from "
+        "the published digits. A perturbation has grown by some 1e5 after one period."
     ),
     states=("x", "y", "vx", "vy"),
     parameters=("mu",),

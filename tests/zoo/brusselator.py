@@ -42,9 +42,9 @@ def numpy_jac(t, y, p):
 PROBLEM = Problem(
     name="brusselator",
     source=(
-        "R. Lefever and G. Nicolis (1971), Chemical instabilities and sustained oscillations, J. Theor. Biol. 30:267-284; these "
-        "values in E. Hairer, S. P. Nørsett and G. Wanner (1993), Solving Ordinary Differential Equations I, sec. II.4. "
-        "Reference: Radau IIA collocation of order 13 in 80-bit arithmetic at 1e-15."
+        "R. Lefever and G. Nicolis (1971), Chemical instabilities and sustained oscillations, J. Theor. Biol. "
+        "30:267-284; these values in E. Hairer, S. P. Nørsett and G. Wanner (1993), Solving Ordinary Differential "
+        "Equations I, sec. II.4. Reference: collocation.py."
     ),
     states=("u", "v"),
     parameters=("a", "b"),

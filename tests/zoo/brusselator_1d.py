@@ -110,8 +110,8 @@ def brusselator_1d(n: int) -> Problem:
     return Problem(
         name=f"brusselator_1d_{n}",
         source=(
-            "E. Hairer and G. Wanner (1996), Solving Ordinary Differential Equations II, sec. IV.10, eq. (10.14), problem BRUSS. "
-            "Reference: Radau IIA collocation of order 13 in 80-bit arithmetic at 1e-15."
+            "E. Hairer and G. Wanner (1996), Solving Ordinary Differential Equations II, sec. IV.10, eq. (10.14), "
+            "problem BRUSS. Reference: collocation.py."
         ),
         states=tuple(f"{name}{i}" for i in range(1, n + 1) for name in "uv"),
         parameters=("a", "b", "alpha"),

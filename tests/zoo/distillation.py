@@ -60,10 +60,10 @@ def numpy_jac(t, y, p):
 PROBLEM = Problem(
     name="distillation",
     source=(
-        "M. F. Doherty and J. D. Perkins (1978), On the dynamics of distillation processes I, Chem. Eng. Sci. 33:281-301, in "
-        "warped time; the mixture and its Antoine constants (mmHg, °C) as in J. K. Scott and P. I. Barton (2013), Interval "
-        "bounds on the solutions of semi-explicit index-one DAEs II, Numer. Math. 125:27-60. Reference: Radau IIA collocation of "
-        "order 13 in 80-bit arithmetic at 1e-15; it agrees with Rayleigh's quadrature of dx/(x − y)."
+        "M. F. Doherty and J. D. Perkins (1978), On the dynamics of distillation processes I, Chem. Eng. Sci. "
+        "33:281-301, in warped time; the mixture and its Antoine constants (mmHg, °C) as in J. K. Scott and P. I. "
+        "Barton (2013), Interval bounds on the solutions of semi-explicit index-one DAEs II, Numer. Math. 125:27-60. "
+        "Reference: collocation.py; it agrees with Rayleigh's quadrature of dx/(x − y)."
     ),
     states=("x", "y", "T"),
     parameters=("Ab", "Bb", "Cb", "At", "Bt", "Ct", "P"),

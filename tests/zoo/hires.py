@@ -92,10 +92,10 @@ def numpy_jac(t, y, p):
 PROBLEM = Problem(
     name="hires",
     source=(
-        "E. Schäfer (1975), A new approach to explain the high irradiance responses of photomorphogenesis on the basis of "
-        "phytochrome, J. Math. Biology 2:41-56; named HIRES and with these values in E. Hairer and G. Wanner (1996), Solving "
-        "Ordinary Differential Equations II, sec. IV.10. Reference: Radau IIA collocation of order 13 in 80-bit arithmetic at "
-        "1e-15; it agrees with F. Mazzia and C. Magherini (2008), Test Set for IVP Solvers, problem HIRES."
+        "E. Schäfer (1975), A new approach to explain the high irradiance responses of photomorphogenesis on the basis "
+        "of phytochrome, J. Math. Biology 2:41-56; named HIRES and with these values in E. Hairer and G. Wanner "
+        "(1996), Solving Ordinary Differential Equations II, sec. IV.10. Reference: collocation.py; it agrees with F. "
+        "Mazzia and C. Magherini (2008), Test Set for IVP Solvers, problem HIRES."
     ),
     states=("y1", "y2", "y3", "y4", "y5", "y6", "y7", "y8"),
     parameters=("k1", "k2", "k3", "k4", "k5", "k6", "kp", "km", "ks", "o"),

@@ -45,8 +45,8 @@ def numpy_jac(t, y, p):
 PROBLEM = Problem(
     name="lorenz",
     source=(
-        "E. N. Lorenz (1963), Deterministic nonperiodic flow, J. Atmos. Sci. 20:130-141. Reference: Radau IIA collocation of "
-        "order 13 in 80-bit arithmetic at 1e-15. A perturbation grows about as exp(0.9 t): by 1e4 at t = 10."
+        "E. N. Lorenz (1963), Deterministic nonperiodic flow, J. Atmos. Sci. 20:130-141. Reference: collocation.py. A "
+        "perturbation grows about as exp(0.9 t): by 1e4 at t = 10."
     ),
     states=("x", "y", "z"),
     parameters=("sigma", "rho", "beta"),

@@ -55,10 +55,9 @@ def numpy_jac(t, y, p):
 PROBLEM = Problem(
     name="orego",
     source=(
-        "R. J. Field and R. M. Noyes (1974), Oscillations in chemical systems IV, J. Chem. Phys. 60:1877-1884; these values in "
-        "E. Hairer and G. Wanner (1996), Solving Ordinary Differential Equations II, sec. IV.10. Reference: Radau IIA "
-        "collocation of order 13 in 80-bit arithmetic at 1e-15; it agrees with F. Mazzia and C. Magherini (2008), Test Set "
-        "for IVP Solvers, problem OREGO."
+        "R. J. Field and R. M. Noyes (1974), Oscillations in chemical systems IV, J. Chem. Phys. 60:1877-1884; these "
+        "values in E. Hairer and G. Wanner (1996), Solving Ordinary Differential Equations II, sec. IV.10. Reference: "
+        "collocation.py; it agrees with F. Mazzia and C. Magherini (2008), Test Set for IVP Solvers, problem OREGO."
     ),
     states=("y1", "y2", "y3"),
     parameters=("s", "q", "w"),

@@ -185,8 +185,8 @@ PROBLEM = Problem(
     name="pollu",
     source=(
         "J. G. Verwer (1994), Gauss-Seidel iteration for stiff ODEs from chemical kinetics, SIAM J. Sci. Comput. "
-        "15:1243-1259. Reference: Radau IIA collocation of order 13 in 80-bit arithmetic at 1e-15; it agrees with F. Mazzia "
-        "and C. Magherini (2008), Test Set for IVP Solvers, problem POLLU."
+        "15:1243-1259. Reference: collocation.py; it agrees with F. Mazzia and C. Magherini (2008), Test Set for IVP "
+        "Solvers, problem POLLU."
     ),
     states=tuple(f"y{i}" for i in range(1, 21)),
     parameters=tuple(f"k{j}" for j in range(1, 26)),

@@ -95,9 +95,9 @@ def numpy_jac_dae(t, y, p):
 PROBLEM = Problem(
     name="rober",
     source=(
-        "H. H. Robertson (1966), The solution of a set of reaction rate equations, in J. Walsh (ed.), Numerical Analysis: "
-        "An Introduction, 178-182. Reference: Radau IIA collocation of order 13 in 80-bit arithmetic at 1e-15; at 1e11 it "
-        "agrees with F. Mazzia and C. Magherini (2008), Test Set for IVP Solvers, problem ROBER."
+        "H. H. Robertson (1966), The solution of a set of reaction rate equations, in J. Walsh (ed.), Numerical "
+        "Analysis: An Introduction, 178-182. Reference: collocation.py; at 1e11 it agrees with F. Mazzia and C. "
+        "Magherini (2008), Test Set for IVP Solvers, problem ROBER."
     ),
     states=("y1", "y2", "y3"),
     parameters=("k1", "k2", "k3"),

@@ -48,8 +48,8 @@ def numpy_jac(t, y, p):
 PROBLEM = Problem(
     name="van_der_pol",
     source=(
-        "B. van der Pol (1926), On relaxation-oscillations, Phil. Mag. 2:978-992. Reference: Radau IIA collocation of order 13 "
-        "in 80-bit arithmetic at 1e-15; it agrees with F. Mazzia and C. Magherini (2008), Test Set for IVP Solvers, problem VDPOL."
+        "B. van der Pol (1926), On relaxation-oscillations, Phil. Mag. 2:978-992. Reference: collocation.py; it agrees "
+        "with F. Mazzia and C. Magherini (2008), Test Set for IVP Solvers, problem VDPOL."
     ),
     states=("x", "v"),
     parameters=("mu",),
@@ -83,8 +83,8 @@ MILD = replace(
     PROBLEM,
     name="van_der_pol_mild",
     source=(
-        "B. van der Pol (1926), On relaxation-oscillations, Phil. Mag. 2:978-992, with μ = 1. "
-        "Reference: Radau IIA collocation of order 13 in 80-bit arithmetic at 1e-15."
+        "B. van der Pol (1926), On relaxation-oscillations, Phil. Mag. 2:978-992, with μ = 1. Reference: "
+        "collocation.py."
     ),
     build=_build(1.0, "van_der_pol_mild"),
     params=(1.0,),

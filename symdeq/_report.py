@@ -1,0 +1,56 @@
+"""What `print(model)` says: what the compiler made of the equations."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from symdeq import _xla
+
+if TYPE_CHECKING:
+    from symdeq.compiled import Model
+
+
+def report(model: Model) -> str:
+    """A page about a compiled model: what was eliminated, structure, size of the code, stiffness, precision."""
+    system, generated = model.system, model.generated
+    structure, n = system.structure, len(system.states)
+    assert structure is not None
+    kind = "ordinary differential equations" if structure.kind == "ode" else "differential-algebraic equations of index 1"
+    lines = [f"Model `{system.name}`: {kind}", f"  states      {_listed([s.name for s in system.states])}"]
+    if system.params:
+        lines.append(f"  parameters  {_listed([s.name for s in system.params])}")
+    if system.observed:
+        lines.append(f"  computed    {_listed([str(e) for e in system.observed], 6)}")
+    if structure.kind == "dae":
+        algebraic = [s.name for s, m in zip(system.states, structure.mass, strict=True) if not m]
+        lines.append(f"  algebraic   {_listed(algebraic)}")
+    lines += [f"  constant    {invariant.expression}" for invariant in structure.invariants[:6]]
+    linear = "sparse LU" if generated.factorise is not None else "dense LU with pivoting"
+    lines.append(f"  Jacobian    {len(structure.sparsity)} of {n * n} entries are non-zero; {linear}")
+    counts = ", ".join(f"{p.name} {p.operations}" for p in model.compiled.programs.functions if p.operations)
+    lines.append(f"  operations  {counts}")
+    lines.append(f"  time        {'autonomous' if structure.autonomous else 'the equations depend on t'}")
+    lines.append(f"  stiffness   {_stiffness(model)}")
+    lines.append(f"  precision   {model.values.dtype}")
+    lines.append(f"  XLA         {_xla.TUNING.value}")
+    return "\n".join(lines)
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _stiffness(model: Model) -> str:
+    jacobian, _, _ = model.declared_start(0.0)
+    import numpy as np
+
+    if not np.isfinite(jacobian).all():
+        return "unknown: the Jacobian is not finite at the declared values"
+    sizes = np.abs(np.linalg.eigvals(jacobian)) if len(jacobian) else np.zeros(0)
+    sizes = sizes[sizes > 1e-12 * max(float(np.max(sizes, initial=0.0)), 1e-300)]
+    if not len(sizes):
+        return "no time scales at the declared values"
+    fast, slow = 1 / float(sizes.max()), 1 / float(sizes.min())
+    ratio = "" if math.isclose(fast, slow, rel_tol=1e-3) else f" to {slow:.2g}"
+    return f"time scales at the start from {fast:.2g}{ratio}" if ratio else f"one time scale at the start, {fast:.2g}"

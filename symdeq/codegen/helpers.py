@@ -1,0 +1,39 @@
+"""Small functions that a generated module defines for itself where JAX has none with the right value and derivative everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+HELPERS: Mapping[str, str] = {
+    "arccot": '''\
+def arccot(x):
+    """The inverse cotangent with values in (-pi/2, pi/2], pi/2 at 0."""
+    return jnp.where(x < 0, -1.0, 1.0) * jnp.arctan2(1.0, jnp.abs(x))''',
+    "sinc": '''\
+def sinc(x):
+    """sin(x) / x, 1 at 0."""
+    apart = jnp.where(x == 0, 1.0, x)
+    return jnp.where(x == 0, 1.0 - x**2 / 6, jnp.sin(apart) / apart)''',
+    "sinc_derivative": '''\
+def sinc_derivative(x):
+    """The derivative of sin(x) / x, by its series where the formula cancels."""
+    near = jnp.abs(x) < 0.5
+    apart, square = jnp.where(near, 1.0, x), jnp.where(near, x, 0.0) ** 2
+    terms = 1 - square / 10 * (1 - square / 28 * (1 - square / 54 * (1 - square / 88 * (1 - square / 130))))
+    return jnp.where(near, -x / 3 * terms, (jnp.cos(apart) - jnp.sin(apart) / apart) / apart)''',
+    "log_or_zero": '''\
+def log_or_zero(x):
+    """log(x), 0 at 0."""
+    return jnp.log(jnp.where(x == 0, 1.0, x))''',
+    "i1_derivative": '''\
+def i1_derivative(x):
+    """The derivative of the modified Bessel function of order one, 1/2 at 0."""
+    near = jnp.abs(x) < 1e-3
+    apart = jnp.where(near, 1.0, x)
+    return jnp.where(near, 0.5 + 3 * x**2 / 16, special.i0(apart) - special.i1(apart) / apart)''',
+    "zeta_derivative": '''\
+def zeta_derivative(s, q):
+    """The derivative of the Hurwitz zeta function with respect to its first argument."""
+    s = jnp.asarray(s, jnp.result_type(s, float))
+    return jax.jvp(lambda order: special.zeta(order, q), (s,), (jnp.ones_like(s),))[1]''',
+}

@@ -1,0 +1,26 @@
+"""Generated text on NumPy: for a look at a model at one point, where compiling by XLA would cost more than the answer is worth."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from symdeq.codegen.load import Generated
+
+# The generated text imports nothing else, and NumPy and SciPy have the same functions under the same names.
+_ON_HOST = {
+    "import jax.numpy as jnp": "import numpy as jnp",
+    "from jax.scipy import special": "from scipy import special",
+}
+
+
+@cache
+def host_functions(generated: Generated) -> dict[str, Any] | None:
+    """The functions of generated text on NumPy, by name; `None` where the text needs JAX itself."""
+    lines = generated.text.splitlines()
+    if "import jax" in lines:
+        return None
+    names: dict[str, Any] = {"__name__": "symdeq_on_host"}
+    text = "\n".join(_ON_HOST.get(line, line) for line in lines)
+    exec(compile(text, "<symdeq on NumPy>", "exec"), names)  # noqa: S102  text that `emit` wrote, never the user's
+    return names

@@ -1,0 +1,197 @@
+"""`System` to Programs: what is computed, before it is text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+
+import sympy as sp
+
+from symdeq._errors import ModelError, VerificationError
+from symdeq.codegen.cse import share
+from symdeq.codegen.derivatives import differentiate
+from symdeq.codegen.guards import guard
+from symdeq.codegen.linear import linear_programs
+from symdeq.codegen.program import Argument, Assignment, Program, Programs, verify, without_dead
+from symdeq.model import Equation, Guess, Stage, System, TimeDerivative, t
+
+
+def lower(system: System) -> Programs:
+    """All Programs of a system: right-hand side, derivatives, linear algebra, observed quantities, initial values.
+
+    Arguments:
+
+    - `system`: at `Stage.ANALYSED`.
+
+    Returns `Programs`, each verified. Raises `UnsupportedError` naming an equation whose derivative JAX cannot compute.
+    """
+    _check_analysed(system)
+    structure = system.structure
+    assert structure is not None
+    flow = _Flow(system)
+    variables = (*system.states, *system.params, t)
+    body, found = differentiate(flow.body, flow.targets, variables, flow.guards)
+    n, m = len(system.states), len(system.params)
+    jacobian = {(i, k): e for (i, k), e in found.items() if k < n}
+    by_params = {(i, k - n): e for (i, k), e in found.items() if n <= k < n + m}
+    by_time = {i: e for (i, k), e in found.items() if k == n + m}
+    _check_structure(system, jacobian, by_time)
+
+    names = tuple(s.name for s in system.states)
+    parameter_sparsity = tuple(sorted(by_params))
+    functions = [
+        flow.program("rhs", "The right-hand sides.", flow.body, flow.targets),
+        flow.program(
+            "jac",
+            "The non-zeros of the Jacobian with respect to the states, in the order of SPARSITY.",
+            *_valued(body, [(f"J({names[i]},{names[k]})", jacobian.get((i, k), 0)) for i, k in structure.sparsity]),
+        ),
+        flow.program(
+            "jac_params",
+            "The non-zeros of the Jacobian with respect to the parameters, in the order of PARAMETER_SPARSITY.",
+            *_valued(body, [(f"J({names[i]},{system.params[k]})", by_params[i, k]) for i, k in parameter_sparsity]),
+        ),
+    ]
+    if not structure.autonomous:
+        derivatives = [(f"df({name})/dt", by_time.get(i, 0)) for i, name in enumerate(names)]
+        functions.append(
+            flow.program("dfdt", "The partial derivatives with respect to time.", *_valued(body, derivatives))
+        )
+    observed = tuple(e.lhs for e in system.observed)
+    functions.append(flow.program("observed", "The observed quantities.", flow.body, observed))
+    initial, kinds = _initial(system)
+    functions.append(initial)
+    functions.extend(linear_programs(names, structure.sparsity, factorised=structure.kind == "ode"))
+    for program in functions:
+        verify(program)
+    return Programs(
+        name=system.name,
+        states=system.states,
+        parameters=system.params,
+        observed=observed,  # pyright: ignore[reportArgumentType]
+        mass=structure.mass,
+        sparsity=structure.sparsity,
+        parameter_sparsity=parameter_sparsity,
+        initial=kinds,
+        functions=tuple(functions),
+    )
+
+
+def lower_expressions(system: System, expressions: Iterable[sp.Expr], name: str = "evaluate") -> Program:
+    """A Program `name(t, y, p)` for expressions of states, parameters, `t`, observed quantities, and derivatives of states.
+
+    Arguments:
+
+    - `system`: at `Stage.ANALYSED`.
+    - `expressions`: SymPy expressions, in the order of the outputs.
+
+    Raises `ModelError` for a symbol that the system does not have.
+    """
+    _check_analysed(system)
+    flow = _Flow(system, tuple(expressions))
+    program = flow.program(name, "The expressions asked for.", flow.body, flow.extras)
+    verify(program)
+    return program
+
+
+class _Flow:
+    """Observed quantities and right-hand sides as guarded straight-line code."""
+
+    def __init__(self, system: System, extras: tuple[sp.Expr, ...] = ()):
+        self.system = system
+        self.inputs: tuple[Argument, ...] = (("t", t), ("y", system.states), ("p", system.params))
+        self.targets = tuple(
+            _symbol(f"D({state})" if equation.lhs != 0 else f"residual({state})")
+            for state, equation in zip(system.states, system.equations, strict=True)
+        )
+        lines = [Assignment(e.lhs, e.rhs, _comment(e)) for e in system.observed]  # pyright: ignore[reportArgumentType]
+        lines += [Assignment(s, e.rhs, _comment(e)) for s, e in zip(self.targets, system.equations, strict=True)]
+        self.extras = tuple(_symbol(f"value{i}") for i in range(len(extras)))
+        rates = {e.lhs: s for s, e in zip(self.targets, system.equations, strict=True) if e.lhs != 0}
+        rates = {d: s for d, s in rates.items() if d not in {line.target for line in lines}}
+        for symbol, expression in zip(self.extras, extras, strict=True):
+            expression = expression.xreplace(rates)
+            _check_known(expression, {t, *system.states, *system.params, *(line.target for line in lines)}, system)
+            lines.append(Assignment(symbol, expression))
+        self.body, self.guards = guard(lines)
+
+    def program(
+        self, name: str, summary: str, body: tuple[Assignment, ...], outputs: tuple[sp.Basic, ...]
+    ) -> Program:
+        body = without_dead(body, outputs)
+        return share(Program(name=name, summary=summary, inputs=self.inputs, body=body, outputs=outputs))
+
+
+def _valued(
+    body: tuple[Assignment, ...], values: list[tuple[str, sp.Expr | int]]
+) -> tuple[tuple[Assignment, ...], tuple[sp.Basic, ...]]:
+    """The body with an assignment for each value that is not a symbol or a number already, and the outputs."""
+    lines, outputs = list(body), []
+    for name, value in values:
+        expression = sp.sympify(value, strict=True)
+        if not isinstance(expression, sp.Symbol | sp.Number):
+            lines.append(Assignment(_symbol(name), expression))
+            expression = lines[-1].target
+        outputs.append(expression)
+    return tuple(lines), tuple(outputs)
+
+
+def _initial(system: System) -> tuple[Program, tuple[str, ...]]:
+    given = dict(system.initial)
+    kinds: list[str] = []
+    values: list[tuple[str, sp.Expr | int]] = []
+    for state in system.states:
+        value = given.get(state)
+        kinds.append("missing" if value is None else "guess" if isinstance(value, Guess) else "given")
+        expression = value.value if isinstance(value, Guess) else value
+        values.append((f"{state}(t0)", 0 if expression is None else expression))
+    body, outputs = _valued((), values)
+    guarded, _ = guard(body)
+    program = Program(
+        name="initial",
+        summary="Initial values and guesses, 0 where INITIAL says that there is none.",
+        inputs=(("p", system.params),),
+        body=guarded,
+        outputs=outputs,
+    )
+    return share(program), tuple(kinds)
+
+
+def _symbol(name: str) -> sp.Symbol:
+    return sp.Symbol(name, real=True)
+
+
+def _comment(equation: Equation) -> str:
+    """The equation, and file name and line of where it was written; the folder would differ from machine to machine."""
+    places = dict.fromkeys(f"{PurePath(origin.file).name}:{origin.line}" for origin in equation.origins)
+    return f"{equation}    [{', '.join(places)}]" if places else str(equation)
+
+
+def _check_analysed(system: System) -> None:
+    if system.stage < Stage.ANALYSED or system.structure is None:
+        raise VerificationError(f"System `{system.name}` is at stage {system.stage.name}; code needs it at ANALYSED.")
+    if not len(system.equations) == len(system.states) == len(system.structure.mass):
+        raise VerificationError(
+            f"System `{system.name}` has {len(system.states)} states, {len(system.equations)} equations "
+            f"and a mass matrix of {len(system.structure.mass)}."
+        )
+
+
+def _check_structure(system: System, jacobian: Mapping[tuple[int, int], sp.Expr], by_time: Mapping[int, sp.Expr]) -> None:
+    assert system.structure is not None
+    for i, k in sorted(jacobian.keys() - set(system.structure.sparsity)):
+        raise VerificationError(
+            f"The structure of system `{system.name}` lacks the entry ({i}, {k}): "
+            f"`{system.equations[i]}` depends on `{system.states[k]}`."
+        )
+    for i in sorted(by_time) if system.structure.autonomous else ():
+        raise VerificationError(f"System `{system.name}` is marked as autonomous, but `{system.equations[i]}` depends on t.")
+
+
+def _check_known(expression: sp.Expr, known: set, system: System) -> None:
+    for symbol in sorted(expression.free_symbols - known, key=str):
+        what = "derivative" if isinstance(symbol, TimeDerivative) else "symbol"
+        raise ModelError(
+            f"The {what} `{symbol}` in `{expression}` is not part of the model `{system.name}`.",
+            remedy="use the model's states, parameters and observed quantities, and `t`",
+        )

@@ -1,0 +1,6 @@
+"""From a model to a solution: the door, the choice of method, one call of diffrax, and what comes out."""
+
+from symdeq.solve.method import Method as Method
+from symdeq.solve.ode import GeneratedTerm as GeneratedTerm
+from symdeq.solve.problem import solve as solve
+from symdeq.solve.solution import Solution as Solution

@@ -1,0 +1,301 @@
+"""What `solve` was asked for, checked: everything that can be known before the first step is refused here."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from symdeq._errors import ModelError, SymdeqWarning
+from symdeq.compiled import Model
+from symdeq.model import ModelSymbol
+from symdeq.solve.method import Method, choose
+from symdeq.solve.stiffness import probe
+from symdeq.solvers import AutoSwitch
+
+_TOLERANCES = {"float64": (1e-6, 1e-9), "float32": (1e-4, 1e-7)}
+_MOST_TIMES = 10_000_000
+
+
+class Request(eqx.Module):
+    """A checked call of `solve`."""
+
+    model: Model
+    t0: Array
+    t1: Array
+    y0: Array
+    rtol: Array
+    atol: Array
+    start_implicit: Array
+    saveat: dfx.SaveAt
+    adjoint: dfx.AbstractAdjoint
+    method: Method = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+    at_steps: bool = eqx.field(static=True)
+    plain: bool = eqx.field(static=True)
+
+    @property
+    def traced(self) -> bool:
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self))
+
+    @property
+    def asked(self) -> Any:
+        """The times to save at where they are all that is saved, else `None`."""
+        sub = self.saveat.subs
+        return None if sub.t0 or sub.t1 or sub.steps else sub.ts
+
+    @property
+    def started_solver(self) -> dfx.AbstractSolver:
+        solver = self.method.solver
+        if isinstance(solver, AutoSwitch):
+            return eqx.tree_at(lambda s: s.start_implicit, solver, self.start_implicit)
+        return solver
+
+    @property
+    def dt0(self) -> Array | None:
+        return None if self.method.adaptive else (self.t1 - self.t0) / self.max_steps
+
+    def controller(self, scalars: bool) -> dfx.AbstractStepSizeController:
+        """Integral control of the error for a method that estimates it, and `max_steps` equal steps for one that does not."""
+        if not self.method.adaptive:
+            return dfx.ConstantStepSize()
+        atol = tuple(self.atol) if scalars and self.atol.ndim else self.atol
+        del atol
+        return dfx.PIDController(rtol=self.rtol, atol=self.atol)
+
+    def warn_of_precision(self, solution: Any) -> None:
+        """A stiff model in single precision loses digits that its small time scales need."""
+        stats = solution.switch
+        if self.y0.dtype == jnp.float32 and stats is not None and int(stats.implicit_steps) > 0:
+            warnings.warn(
+                f"`{self.model.system.name}` is stiff and was solved in float32, in which small differences drown.\n"
+                '  remedy: jax.config.update("jax_enable_x64", True) before compiling the model',
+                SymdeqWarning,
+                stacklevel=3,
+            )
+
+
+def check(
+    model: Any,
+    *,
+    t0: Any,
+    t1: Any,
+    saveat: Any,
+    rtol: Any,
+    atol: Any,
+    solver: Any,
+    adjoint: Any,
+    y0: Any,
+    max_steps: Any,
+    key: Any,
+) -> Request:
+    """Turn the arguments of `solve` into a `Request`, or raise `ModelError`."""
+    if not isinstance(model, Model):
+        raise ModelError(
+            f"solve needs a compiled model, not {type(model).__name__}.", remedy="model = sd.compile(system); sd.solve(model, ...)"
+        )
+    if key is not None:
+        raise ModelError(f"`{model.system.name}` has no Brownian motion, so key= has no use.", remedy="leave key= out")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise ModelError(f"max_steps must be a whole number from 1 on, not {max_steps!r}.", remedy="it bounds the work; default 16384")
+    _check_parameters(model)
+    dtype = model.values.dtype
+    if t1 is None and saveat is not None and not isinstance(saveat, dfx.SaveAt) and np.ndim(saveat) == 1 and len(saveat):
+        t1 = saveat[-1]
+    t0, t1 = _time(t0, "t0", model, dtype), _time(t1, "t1", model, dtype)
+    if _concrete(t0, t1) and float(t0) == float(t1):
+        raise ModelError(f"The interval is empty: t0 = t1 = {float(t0):g}.", remedy="give t1 different from t0")
+    saveat, at_steps, plain = _saveat(saveat, t0, t1, dtype)
+    default_rtol, default_atol = _TOLERANCES.get(str(dtype), _TOLERANCES["float32"])
+    rtol = _tolerance(default_rtol if rtol is None else rtol, "rtol", (), dtype)
+    atol = _tolerance(default_atol if atol is None else atol, "atol", (len(model.states),), dtype)
+    if _concrete(rtol) and float(rtol) < 10 * float(jnp.finfo(dtype).eps):
+        raise ModelError(
+            f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
+            remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
+        )
+    method = _method(model, solver, rtol, atol, t0, t1)
+    return Request(
+        model=model,
+        t0=t0,
+        t1=t1,
+        y0=_y0(model, y0),
+        rtol=rtol,
+        atol=atol,
+        start_implicit=jnp.asarray(method.start_implicit),
+        saveat=saveat,
+        adjoint=_adjoint(adjoint),
+        method=method,
+        max_steps=int(max_steps),
+        at_steps=at_steps,
+        plain=plain,
+    )
+
+
+def _concrete(*values: Any) -> bool:
+    return not any(isinstance(v, jax.core.Tracer) for v in values)
+
+
+def _check_parameters(model: Model) -> None:
+    if _concrete(model.values):
+        bad = [s.name for s, v in zip(model.parameters, np.asarray(model.values), strict=True) if not np.isfinite(v)]
+        if bad:
+            raise ModelError(
+                f"Parameter {', '.join(f'`{name}`' for name in bad)} of `{model.system.name}` has no finite value.",
+                remedy=f"model = model.replace({{{bad[0]!r}: value}})",
+            )
+
+
+def _time(value: Any, name: str, model: Model, dtype: Any) -> Array:
+    if value is None:
+        raise ModelError("solve needs t1, the end of the interval.", remedy="sd.solve(model, t1=10.0)")
+    value = model.constant(value, name)
+    value = jnp.asarray(value, dtype)
+    if value.ndim:
+        raise ModelError(f"{name} must be a single time, not an array of shape {value.shape}.")
+    if _concrete(value) and not math.isfinite(float(value)):
+        raise ModelError(f"{name} = {float(value)} is not finite.", remedy="steady states are found by sd.steady_state, not by t1 = infinity")
+    return value
+
+
+def _tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Array:
+    try:
+        value = jnp.asarray(value, dtype)
+    except (TypeError, ValueError):
+        raise ModelError(f"{name} must be a number, not {value!r}.") from None
+    if value.shape not in ((), vector):
+        raise ModelError(f"{name} has the shape {value.shape}; it must be a number{f' or have shape {vector}' if vector else ''}.")
+    if _concrete(value) and not bool(jnp.all(jnp.isfinite(value) & (value > 0))):
+        raise ModelError(f"{name} must be positive and finite, not {value}.")
+    return value
+
+
+def _adjoint(adjoint: Any) -> dfx.AbstractAdjoint:
+    if isinstance(adjoint, dfx.AbstractAdjoint):
+        return adjoint
+    if adjoint != "auto":
+        raise ModelError(
+            f"adjoint={adjoint!r} is not a way to differentiate.",
+            remedy='use "auto", or a diffrax adjoint such as diffrax.ForwardMode() or diffrax.DirectAdjoint()',
+        )
+    return dfx.RecursiveCheckpointAdjoint()
+
+
+def _saveat(saveat: Any, t0: Array, t1: Array, dtype: Any) -> tuple[dfx.SaveAt, bool, bool]:
+    """diffrax's record; whether it is the solver's own steps; whether it is plain states at one set of times."""
+    if saveat is None:
+        return dfx.SaveAt(t0=True, steps=True), True, True
+    if isinstance(saveat, dfx.SaveAt):
+        sub = saveat.subs
+        if sub is None:
+            saveat = dfx.SaveAt(t1=True, dense=saveat.dense, solver_state=True)
+            sub = saveat.subs
+        plain = isinstance(sub, dfx.SubSaveAt) and sub.fn is dfx.SubSaveAt(t1=True).fn
+        for one in jax.tree.leaves(sub, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt)):
+            if one.ts is not None:
+                _check_times(one.ts, t0, t1)
+        return saveat, bool(plain and sub.steps), plain
+    if np.ndim(saveat) == 0 and _concrete(saveat):
+        saveat = _spaced(saveat, t0, t1)
+    try:
+        ts = jnp.asarray(saveat, dtype)
+    except (TypeError, ValueError):
+        raise ModelError(f"saveat={saveat!r} is neither times, nor a spacing, nor a diffrax.SaveAt.") from None
+    if ts.ndim != 1 or ts.shape[0] == 0:
+        raise ModelError(f"saveat must be times in one dimension, at least one; it has the shape {ts.shape}.")
+    _check_times(ts, t0, t1)
+    return dfx.SaveAt(ts=ts), False, True
+
+
+def _spaced(spacing: Any, t0: Array, t1: Array) -> np.ndarray:
+    if not isinstance(spacing, int | float | np.number | jax.Array | np.ndarray) or isinstance(spacing, bool):
+        raise ModelError(f"saveat={spacing!r} is neither times, nor a spacing, nor a diffrax.SaveAt.")
+    if not _concrete(t0, t1):
+        raise ModelError("A spacing as saveat needs t0 and t1 that are known before tracing.", remedy="give the times as an array")
+    step, start, end = float(spacing), float(t0), float(t1)
+    if not (math.isfinite(step) and step > 0):
+        raise ModelError(f"The spacing saveat={step:g} must be positive.")
+    count = abs(end - start) / step
+    if count > _MOST_TIMES:
+        raise ModelError(f"saveat={step:g} asks for {count:.1e} times.", remedy=f"give at most {_MOST_TIMES:.0e}")
+    whole = math.floor(count * (1 + 4e-16) + 1e-9)
+    times = start + math.copysign(step, end - start) * np.arange(whole + 1)
+    if abs(times[-1] - end) <= 1e-9 * step:
+        times[-1] = end
+    return times
+
+
+def _check_times(ts: Any, t0: Array, t1: Array) -> None:
+    if not _concrete(ts, t0, t1):
+        return  # checked in the program, reported by `solution.ok`
+    values, start, end = np.asarray(ts, dtype=float), float(t0), float(t1)
+    if not np.isfinite(values).all():
+        raise ModelError("saveat contains a time that is not finite.")
+    sign = 1.0 if end >= start else -1.0
+    steps = np.diff(sign * values)
+    if (steps < 0).any():
+        i = int(np.argmax(steps < 0))
+        raise ModelError(
+            f"The times in saveat must run from t0 to t1; {values[i + 1]:g} follows {values[i]:g}.", remedy="sort them"
+        )
+    low, high = min(start, end), max(start, end)
+    outside = values[(values < low) | (values > high)]
+    if len(outside):
+        raise ModelError(
+            f"saveat contains {outside[0]:.10g}, outside the interval from t0 = {start:g} to t1 = {end:g}.",
+            remedy="widen the interval, or drop that time",
+        )
+
+
+def _y0(model: Model, y0: Any) -> Array:
+    """The initial state, shape (n,)."""
+    if isinstance(y0, Mapping):
+        for name in y0:
+            if model.position(name)[0] != "state":
+                raise ModelError(f"y0 gives a value for `{name}`, which is not a state.", remedy="use model.replace for parameters")
+        model, y0 = model.replace(y0), None
+    n = len(model.states)
+    if y0 is None:
+        missing = model.missing_initial
+        if missing:
+            raise ModelError(
+                f"{', '.join(f'`{s}`' for s in missing)} of `{model.system.name}` has no initial value.",
+                remedy=_how_to_start(missing[0]),
+            )
+        return model.initial_state()
+    try:
+        value = jnp.asarray(y0, model.values.dtype)
+    except (TypeError, ValueError):
+        raise ModelError(f"y0={y0!r} is neither an array nor a dictionary.") from None
+    if value.shape != (n,):
+        raise ModelError(
+            f"y0 has the shape {value.shape}; `{model.system.name}` has {n} states: {', '.join(s.name for s in model.states[:12])}.",
+            remedy="give one number a state, in that order; batches are jax.vmap",
+        )
+    if _concrete(value) and not bool(jnp.all(jnp.isfinite(value))):
+        raise ModelError(f"y0 is not finite: {value}.")
+    return value
+
+
+def _how_to_start(state: ModelSymbol) -> str:
+    if "derivative of" in state.description:
+        order, _, name = state.description.removeprefix("the ").partition(" derivative of ")
+        of = f"D({name})" if order == "first" else f"D({name}, {order})"
+        return f"sd.System(..., initial={{{of}: value}}), or y0={{{state.name!r}: value}}"
+    return f'sd.state("{state.name}", value), or y0={{{state.name!r}: value}}'
+
+
+def _method(model: Model, solver: Any, rtol: Array, atol: Array, t0: Array, t1: Array) -> Method:
+    known = float(rtol) if _concrete(rtol) else None
+    scale = float(jnp.max(atol)) / known if known is not None and _concrete(atol) else 1e-3
+    duration = abs(float(t1) - float(t0)) if _concrete(t0, t1) else math.inf
+    start = model.declared_start(float(t0) if _concrete(t0) else 0.0)
+    return choose(solver, kind=model.kind, rtol=known, probe=probe(*start, duration, scale))

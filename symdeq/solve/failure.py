@@ -1,0 +1,102 @@
+"""Why a solve failed, in full sentences: what happened, where, which state, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import diffrax as dfx
+import numpy as np
+
+if TYPE_CHECKING:
+    from symdeq.solve.solution import Solution
+
+
+def sentence(solution: Solution) -> str:
+    """The explanation of a failed solution, and `""` for one that succeeded."""
+    name, reached = solution.model.system.name, float(solution.t_end)
+    t0, t1 = float(solution.t0), float(solution.t1)
+    if not bool(solution.times_ok):
+        return _said(
+            f"`{name}` was not solved: the times to save at are not in order, or not between t0 = {t0:g} and t1 = {t1:g}.",
+            "sort them, and keep them inside the interval",
+        )
+    missing = _named(solution, ~np.isfinite(np.asarray(solution.y0)))
+    if missing:
+        return _said(
+            f"`{name}` was not solved: the initial value of {missing} is not a number.",
+            "give it one: in sd.state, by model.replace, or by y0=",
+        )
+    if solution.result == dfx.RESULTS.successful:
+        lost = _named(solution, ~np.isfinite(np.asarray(solution.y_end)))
+        if lost:
+            return _said(
+                f"`{name}` reached t = {reached:g} with {lost} not finite.",
+                "look at the equation of that state for a logarithm, root or division outside its domain",
+            )
+        return ""
+    slopes = _slopes(solution)
+    undefined = _named(solution, ~np.isfinite(slopes))
+    if undefined:
+        return _said(
+            f"`{name}` stopped at t = {reached:.6g} of {t1:g}: the derivative of {undefined} is not finite there.\n"
+            f"  state:   {_values(solution)}",
+            "look at its equation for a logarithm, root or division outside its domain",
+        )
+    if solution.result == dfx.RESULTS.max_steps_reached:
+        return _steps(solution, name, reached, t0, t1, slopes)
+    return _said(
+        f"`{name}` stopped at t = {reached:.6g} of {t1:g}: {_text(solution)}\n  state:   {_values(solution)}",
+        "loosen rtol and atol, or try another solver",
+    )
+
+
+def _steps(solution: Solution, name: str, reached: float, t0: float, t1: float, slopes: np.ndarray) -> str:
+    steps = int(solution.stats["num_steps"])
+    head = f"`{name}` stopped at t = {reached:.6g} of {t1:g} after max_steps = {steps} steps"
+    y = np.abs(np.asarray(solution.y_end, dtype=float))
+    tiny = 1e4 * np.finfo(np.asarray(solution.y_end).dtype).eps * max(abs(reached), abs(t1 - t0) * 1e-12)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        doubling = y / np.abs(slopes)
+    growing = (np.asarray(solution.y_end) * slopes * np.sign(t1 - t0) > 0) & (doubling < 1e3 * tiny)
+    if growing.any():
+        return _said(
+            f"{head}: {_named(solution, growing)} grows without bound there (a singularity of the solution).\n"
+            f"  state:   {_values(solution)}",
+            f"end before it, with t1 below {reached:.6g}, or check the signs in that equation",
+        )
+    fastest = solution.model.fastest_time_scale(reached, solution.y_end)
+    mean = abs(reached - t0) / max(steps, 1)
+    if solution.method.explicit_only and fastest < 0.1 * abs(t1 - reached) and mean < 30 * fastest:
+        return _said(
+            f"{head}: the problem is stiff there.\n"
+            f"  why:     its fastest time scale is {fastest:.2g}, and the explicit {solution.method.name} may not step much beyond "
+            f"it, whatever the accuracy; {abs(t1 - reached) / max(fastest, 1e-300):.1e} such steps are left",
+            'use solver="auto" or sd.Rodas5P()',
+        )
+    remedy = "raise max_steps, or loosen rtol and atol"
+    if solution.method.explicit_only:
+        remedy += '; if it is stiff, use solver="auto"'
+    return _said(f"{head}: {abs(reached - t0) / abs(t1 - t0):.1%} of the interval is done.\n  state:   {_values(solution)}", remedy)
+
+
+def _said(what: str, remedy: str) -> str:
+    return f"{what}\n  remedy:  {remedy}"
+
+
+def _text(solution: Solution) -> str:
+    return str(dfx.RESULTS[solution.result]).strip()
+
+
+def _slopes(solution: Solution) -> np.ndarray:
+    ts, ys = np.asarray(solution.t_end)[None], np.asarray(solution.y_end)[None]
+    return np.asarray(solution.model.slopes(ts, ys), dtype=float)[0]
+
+
+def _named(solution: Solution, mask: np.ndarray) -> str:
+    names = [f"`{s.name}`" for s, chosen in zip(solution.model.states, mask, strict=True) if chosen]
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _values(solution: Solution) -> str:
+    pairs = [f"{s.name} = {float(v):.6g}" for s, v in zip(solution.model.states, np.asarray(solution.y_end), strict=True)]
+    return ", ".join(pairs[:8]) + (", ..." if len(pairs) > 8 else "")

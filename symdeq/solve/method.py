@@ -1,0 +1,91 @@
+"""Which method solves a model, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax as dfx
+
+from symdeq._errors import ModelError, UnsupportedError
+from symdeq.solve.stiffness import Probe
+from symdeq.solvers import (
+    BOSH3,
+    RODAS5P,
+    ROSENBROCK23,
+    TSIT5,
+    AbstractRosenbrock,
+    AutoSwitch,
+)
+
+# At looser relative tolerances than this, methods of low order take fewer operations for the same error.
+_LOOSE = 3e-3
+
+
+@dataclass(frozen=True)
+class Method:
+    """A solver and the reason for it; hashable by value.
+
+    - `solver`: the diffrax solver.
+    - `reason`: a sentence.
+    - `name`: of the solver, or of the pair.
+    - `start_implicit`: the mode that a switching solver starts in.
+    """
+
+    solver: dfx.AbstractSolver
+    reason: str
+    name: str
+    start_implicit: bool = False
+
+    @property
+    def switches(self) -> bool:
+        return isinstance(self.solver, AutoSwitch)
+
+    @property
+    def explicit_only(self) -> bool:
+        return not isinstance(self.solver, AbstractRosenbrock | AutoSwitch | dfx.AbstractImplicitSolver)
+
+    @property
+    def adaptive(self) -> bool:
+        return isinstance(self.solver, dfx.AbstractAdaptiveSolver)
+
+
+def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Method:
+    """The method for a model.
+
+    Arguments:
+
+    - `solver`: `"auto"`, or any diffrax solver.
+    - `kind`: `"ode"` or `"dae"`.
+    - `rtol`: the relative tolerance; `None` where it is traced.
+    - `probe`: the time scales at the start.
+
+    Returns a `Method`. Raises `ModelError` for what is no solver, and `UnsupportedError` for a solver that cannot hold algebraic equations.
+    """
+    if isinstance(solver, dfx.AbstractSolver):
+        if kind == "dae" and not isinstance(solver, AbstractRosenbrock | AutoSwitch):
+            raise UnsupportedError(
+                f"{type(solver).__name__} cannot solve a model with algebraic equations.",
+                remedy='use solver="auto", sd.Rodas5P() or sd.Rosenbrock23()',
+            )
+        return Method(solver, "it was asked for", type(solver).__name__)
+    if solver != "auto":
+        raise ModelError(
+            f"solver={solver!r} is not a solver.",
+            remedy='use "auto", or a diffrax solver such as diffrax.Tsit5() or sd.Rodas5P()',
+        )
+    loose = rtol is not None and rtol >= _LOOSE
+    order = f"rtol = {rtol:g} asks for low order" if loose else "the tolerance asks for order 5"
+    if kind == "dae":
+        method = ("Rosenbrock23", ROSENBROCK23) if loose else ("Rodas5P", RODAS5P)
+        reason = f"algebraic equations need a method for stiff problems; {order}"
+        return Method(AutoSwitch(TSIT5, method[1]), reason, method[0], start_implicit=True)
+    explicit, implicit, name = (BOSH3, ROSENBROCK23, "Bosh3/Rosenbrock23") if loose else (TSIT5, RODAS5P, "Tsit5/Rodas5P")
+    judged = "stiff from the start" if probe.starts_stiff else "not stiff at the start"
+    return Method(
+        AutoSwitch(explicit, implicit),
+        f"{order}; {judged} ({probe}); it changes over as the steps demand",
+        name,
+        start_implicit=probe.starts_stiff,
+    )
+

@@ -1,0 +1,202 @@
+"""`solve`: from a model and times to a `Solution`, by one call of `diffrax.diffeqsolve`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike
+
+from symdeq._errors import SolveError
+from symdeq.compiled import Model
+from symdeq.solve.dae import consistent
+from symdeq.solve.door import Request, check
+from symdeq.solve.method import Method
+from symdeq.solve.ode import GeneratedTerm
+from symdeq.solve.solution import Solution
+from symdeq.solve.times import CheckedTimes
+from symdeq.solvers import AutoSwitch
+
+DEFAULT_MAX_STEPS = 16_384
+
+# Straight-line code over scalars is fastest for a state of up to this many; arrays beyond.
+_SCALAR_STATES = 8
+# As many parameters are handed to the loop as scalars; beyond it as one array.
+_SCALAR_PARAMETERS = 64
+
+
+def solve(
+    model: Model,
+    t1: Any = None,
+    t0: Any = 0.0,
+    saveat: Any = None,
+    *,
+    rtol: ArrayLike | None = None,
+    atol: ArrayLike | None = None,
+    solver: Any = "auto",
+    adjoint: Any = "auto",
+    y0: Any = None,
+    max_steps: int = DEFAULT_MAX_STEPS,
+    key: Any = None,
+    throw: bool = True,
+    progress: bool = False,
+) -> Solution:
+    """Solve a compiled model as an initial value problem.
+
+    Works under `jax.jit`, `jax.vmap`, `jax.grad` and their `eqx.filter_` forms; new values never recompile.
+
+    Arguments:
+
+    - `model`: from `compile`.
+    - `t1`: the end, a number, an array, or an expression in parameters; before `t0` to integrate backwards. May be left out if `saveat`
+        is an array: its last time.
+    - `t0`: the start, likewise; default 0.
+    - `saveat`: the times to save at, in order, shape (times,), any spacing; or a number, the spacing; or a `diffrax.SaveAt`. Default: the solver's
+        own steps, with the start.
+    - `rtol`, `atol`: relative and absolute tolerance of the local error; defaults 1e-6 and 1e-9, in float32 1e-4 and 1e-7. `atol` may have shape (states,).
+    - `solver`: `"auto"` (default) switches between an explicit and a Rosenbrock method as the steps demand; or any diffrax solver.
+    - `adjoint`: how gradients are computed: `"auto"` (default, checkpointed reverse mode), or any diffrax adjoint.
+    - `y0`: initial values over those of the model: shape (states,), or a dictionary by symbol or name.
+    - `max_steps`: the most steps, accepted or not, before the solve gives up; default 16384.
+    - `key`: a `jax.random.key`; for models with Brownian motions only.
+    - `throw`: raise an error if the solve fails (default), or return the failed `Solution`. Inside `jax.jit` nothing can be raised: look
+        at `solution.ok`; what was not reached is NaN.
+    - `progress`: show a progress bar; default `False`.
+
+    Returns a `Solution`. Raises `ModelError` for arguments that cannot be right, and `SolveError` with time, state and remedy
+    for a solve that failed.
+    """
+    request = check(
+        model, t0=t0, t1=t1, saveat=saveat, rtol=rtol, atol=atol, solver=solver, adjoint=adjoint, y0=y0, max_steps=max_steps, key=key
+    )
+    meter = _meter(progress)
+    if request.traced:
+        return _run(request, meter)
+    solution = _trimmed(_compiled_run(request, meter))
+    if throw and not solution.ok:
+        raise SolveError(solution.failure)
+    request.warn_of_precision(solution)
+    return solution
+
+
+def _meter(progress: bool) -> dfx.AbstractProgressMeter:
+    if not progress:
+        return dfx.NoProgressMeter()
+    try:
+        import tqdm  # noqa: F401  # pyright: ignore[reportMissingModuleSource]
+    except ImportError:
+        return dfx.TextProgressMeter()
+    return dfx.TqdmProgressMeter()
+
+
+def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
+    model, method = request.model, request.method
+    generated = model.generated
+    p, y0 = model.values, request.y0
+    start_ok = jnp.asarray(True)
+    if not all(generated.mass):
+        y0, start_ok = consistent(model.functions, request.t0, y0, p)
+    scalars = len(y0) <= _SCALAR_STATES and not isinstance(method.solver, dfx.AbstractImplicitSolver)
+    layout = tuple(y0) if scalars else y0
+    args = tuple(p) if len(p) <= _SCALAR_PARAMETERS else p
+    saveat, times_ok = _saveat(request, args)
+    raw = dfx.diffeqsolve(
+        GeneratedTerm(model.functions),
+        request.started_solver,
+        request.t0,
+        request.t1,
+        request.dt0,
+        layout,
+        args,
+        saveat=saveat,
+        stepsize_controller=request.controller(scalars),
+        adjoint=request.adjoint,
+        max_steps=request.max_steps,
+        throw=False,
+        progress_meter=meter,
+    )
+    assert isinstance(raw.ts, dict) and isinstance(raw.ys, dict)
+    ts, ys = raw.ts["user"], jax.tree.map(_as_array, raw.ys["user"], is_leaf=lambda v: isinstance(v, tuple))
+    if request.plain:
+        ts, ys = _as_asked(request, ts, ys)
+    stats = {k: v for k, v in raw.stats.items() if k != "max_steps"}
+    y_end = _as_array(raw.ys["end"])[0]
+    return Solution(
+        ts=ts,
+        ys=ys,
+        model=model,
+        stats=stats,
+        t0=request.t0,
+        t1=request.t1,
+        t_end=raw.ts["end"][0],
+        y0=y0,
+        y_end=y_end,
+        rtol=request.rtol,
+        atol=request.atol,
+        result=raw.result,
+        times_ok=times_ok,
+        start_ok=start_ok,
+        switch=raw.solver_state.stats if isinstance(method.solver, AutoSwitch) else None,  # pyright: ignore
+        raw=raw,
+        method=method,
+        at_steps=request.at_steps,
+        plain=request.plain,
+    )
+
+
+_compiled_run = eqx.filter_jit(_run)
+
+
+def _as_array(ys: Any) -> Array:
+    return jnp.stack(ys, axis=-1) if isinstance(ys, tuple) else ys
+
+
+def _saveat(request: Request, args: Any) -> tuple[dfx.SaveAt, Array]:
+    """What diffrax saves: what was asked for, and the end, by which failures are diagnosed; and whether the times are in order."""
+    ok = jnp.asarray(True)
+    sign = jnp.where(request.t1 < request.t0, -1, 1)
+    t0, t1 = request.t0 * sign, request.t1 * sign
+
+    def checked(sub: dfx.SubSaveAt) -> dfx.SubSaveAt:
+        nonlocal ok
+        if sub.fn is not dfx.SubSaveAt(t1=True).fn:
+            fn = sub.fn
+            sub = eqx.tree_at(lambda s: s.fn, sub, lambda t, y, _: fn(t, _as_array(y), request.model.values))
+        if sub.ts is None:
+            return sub
+        ts = jnp.asarray(sub.ts, request.y0.dtype)
+        ok = ok & jnp.all(ts[1:] * sign >= ts[:-1] * sign) & jnp.all((ts * sign >= t0) & (ts * sign <= t1))
+        return eqx.tree_at(lambda s: s.ts, sub, CheckedTimes(ts))
+
+    is_sub = lambda s: isinstance(s, dfx.SubSaveAt)  # noqa: E731
+    user = jax.tree.map(checked, request.saveat.subs, is_leaf=is_sub)
+    del args
+    saveat = dfx.SaveAt(
+        subs={"user": user, "end": dfx.SubSaveAt(t1=True)},
+        dense=request.saveat.dense,
+        solver_state=True,
+        controller_state=request.saveat.controller_state,
+        made_jump=request.saveat.made_jump,
+    )
+    return saveat, ok
+
+
+def _as_asked(request: Request, ts: Array, ys: Array) -> tuple[Array, Array]:
+    """The times exactly as they were asked for, and NaN in place of diffrax's infinity where a solve did not get to."""
+    reached = jnp.isfinite(ts)
+    ys = jnp.where(reached[:, None], ys, jnp.nan)
+    if not request.at_steps and request.asked is not None:
+        ts = jnp.asarray(request.asked, ts.dtype)
+    return ts, ys
+
+
+def _trimmed(solution: Solution) -> Solution:
+    """Without the room for steps that were not taken."""
+    if not (solution.at_steps and solution.plain):
+        return solution
+    count = int(np.isfinite(np.asarray(solution.ts)).sum())
+    return solution.replace(ts=solution.ts[:count], ys=solution.ys[:count])

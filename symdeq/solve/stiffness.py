@@ -1,0 +1,58 @@
+"""A look at the Jacobian before the solve: it picks the mode to start in, and says why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+# Up to this many states the eigenvalues are computed; beyond it the infinity norm bounds them.
+_EIGENVALUES_UP_TO = 200
+# An explicit method of order 5 is stable for steps up to about this over the spectral radius.
+_STABLE = 3.3
+# Starting in the implicit mode pays where stability would cut the first steps by more than this.
+_CLEARLY_STIFF = 20.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Time scales at the initial point, from the declared values.
+
+    - `fastest`: 1 over the spectral radius of the Jacobian, infinite where that is zero.
+    - `solution`: the time in which the solution itself changes by its own size.
+    - `starts_stiff`: whether stability, and not accuracy, would limit an explicit method from the first step.
+    """
+
+    fastest: float
+    solution: float
+    starts_stiff: bool
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.fastest):
+            return "at the start nothing in the Jacobian limits the step"
+        return f"at the start the fastest time scale is {self.fastest:.2g}, the solution changes in {self.solution:.2g}"
+
+
+def probe(jacobian: np.ndarray, slope: np.ndarray, y0: np.ndarray, duration: float, scale: float) -> Probe:
+    """Judge a model at its initial point.
+
+    Arguments:
+
+    - `jacobian`, `slope`, `y0`: df/dy, shape (n, n), f and y at the start, shape (n,).
+    - `duration`: the length of the interval of integration; infinite if unknown.
+    - `scale`: the size below which a state counts as zero, atol / rtol.
+
+    Returns a `Probe`; where a value is not finite, one that starts explicitly.
+    """
+    if not (np.isfinite(jacobian).all() and np.isfinite(slope).all()):
+        return Probe(math.inf, math.inf, False)
+    if len(y0) <= _EIGENVALUES_UP_TO:
+        radius = float(np.max(np.abs(np.linalg.eigvals(jacobian)), initial=0.0))
+    else:
+        radius = float(np.max(np.sum(np.abs(jacobian), axis=1), initial=0.0))
+    fastest = math.inf if radius == 0 else 1 / radius
+    with np.errstate(divide="ignore"):
+        times = (np.abs(y0) + scale) / np.abs(slope)
+    solution = min(float(np.min(times, initial=math.inf)), duration)
+    return Probe(fastest, solution, solution > _CLEARLY_STIFF * _STABLE * fastest)
