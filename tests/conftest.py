@@ -3,6 +3,7 @@
 Environment variables rather than `jax.config`, so that programs which tests start see the same settings.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -26,5 +27,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # The test workers share the cores: threads of their own would only get in each other's way. Read when NumPy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# From here on every annotated function of symdeq checks its arguments, shapes included.
-install_import_hook("symdeq", "beartype.beartype")
+# Annotated functions of the inner rooms check their arguments, shapes included. The outer rooms check what users hand
+# them in words of their own, which are tested; and `Eq` looks at its caller's frame, where a checker must not stand.
+importlib.import_module("tests.typechecking")  # the hook takes what is in sys.modules
+install_import_hook(["symdeq.passes", "symdeq.codegen", "symdeq.solvers"], "tests.typechecking.check")

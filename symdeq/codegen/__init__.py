@@ -4,6 +4,7 @@ from symdeq.codegen.calls import Functions as Functions
 from symdeq.codegen.calls import functions as functions
 from symdeq.codegen.emit import emit as emit
 from symdeq.codegen.emit import emit_program as emit_program
+from symdeq.codegen.host import host_functions as host_functions
 from symdeq.codegen.load import Generated as Generated
 from symdeq.codegen.load import load as load
 from symdeq.codegen.load import load_program as load_program
@@ -13,4 +14,3 @@ from symdeq.codegen.program import Assignment as Assignment
 from symdeq.codegen.program import Program as Program
 from symdeq.codegen.program import Programs as Programs
 from symdeq.codegen.program import verify as verify
-from symdeq.codegen.host import host_functions as host_functions

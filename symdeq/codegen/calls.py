@@ -1,7 +1,8 @@
 """The generated functions as solvers call them, on a state that is a tuple of scalars or one array.
 
-The right-hand side carries its derivative: a tangent is made from the generated Jacobians, and only for those arguments that are
-differentiated. So every solver, adjoint and root finder of JAX uses the analytic Jacobian without knowing of it.
+The right-hand side carries its derivative: a tangent is made from the generated Jacobians, and only for those
+arguments that are differentiated. So every solver, adjoint and root finder of JAX uses the analytic Jacobian without
+knowing of it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _FEW_STATES = 8
 class Functions:
     """Functions of one model; equal, and of equal hash, if the generated text is equal.
 
-    Everywhere `y` is a tuple of `n` scalars or an array `(n,)`, and results that are vectors have the same layout and type; `p` is a
-    tuple of scalars or an array of parameter values. Made by `functions`.
+    Everywhere `y` is a tuple of `n` scalars or an array `(n,)`, and results that are vectors have the same layout and
+    type; `p` is a tuple of scalars or an array of parameter values. Made by `functions`.
     """
 
     generated: Generated
@@ -44,7 +45,7 @@ class Functions:
         return self._scalars(self.generated.jac, t, y, p)
 
     def jac_params(self, t: Any, y: Any, p: Any) -> tuple[Any, ...]:
-        """The non-zeros of the derivative with respect to the parameters, in the order of `generated.parameter_sparsity`."""
+        """The non-zeros of the derivative by the parameters, in the order of `generated.parameter_sparsity`."""
         return self._scalars(self.generated.jac_params, t, y, p)
 
     def dfdt(self, t: Any, y: Any, p: Any) -> Any:
@@ -64,7 +65,7 @@ class Functions:
         return tuple(jnp.asarray(value, dtype) for value in function(t, y, p))
 
     def initial(self, p: Any) -> tuple[Any, ...]:
-        """Initial values and guesses as scalars of the type of `p`; 0 where `generated.initial_kinds` says `"missing"`."""
+        """Initial values and guesses as scalars; 0 where `generated.initial_kinds` says `"missing"`."""
         p = jax.tree.map(_inexact, p)
         dtype = jnp.result_type(*jax.tree.leaves(p), jnp.float32) if jax.tree.leaves(p) else jnp.result_type(float)
         return tuple(jnp.asarray(value, dtype) for value in self.generated.initial(p))
@@ -75,7 +76,7 @@ class Functions:
 
     def dense(self, j: Sequence[Any]) -> jax.Array:
         """The array `(n, n)` of the non-zeros `j`."""
-        return _dense(j, self.generated.sparsity, (len(self.generated.states),) * 2)
+        return _dense(j, self.generated.sparsity, (len(self.generated.states), len(self.generated.states)))
 
     def dense_params(self, j: Sequence[Any]) -> jax.Array:
         """The array `(n, m)` of the non-zeros `j` of the derivative with respect to the parameters."""
@@ -94,8 +95,8 @@ class Functions:
     def solver_for(self, j: Sequence[Any], shift: Any) -> Callable[[Any], Any]:
         """Factorise W = shift*I - J once; the result solves W x = b in the layout of `b`.
 
-        Nothing is pivoted: whoever calls checks the solution. The derivative is that of the equation, W dx = db - dW x, with the
-        same factors, in forward and in reverse mode; it never goes through the factorisation.
+        Nothing is pivoted: whoever calls checks the solution. The derivative is that of the equation, W dx = db - dW
+        x, with the same factors, in forward and in reverse mode; it never goes through the factorisation.
         """
         generated = self.generated
         if generated.factorise is None or generated.solve is None or generated.solve_transposed is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import sympy as sp
 
@@ -13,7 +14,8 @@ from symdeq.codegen.program import Assignment, Program, without_dead
 def share(program: Program) -> Program:
     """The same function with repeated subexpressions computed once, and nothing dead; never more operations.
 
-    Nothing moves out of a guarded branch: its inputs are symbols of their own, so what is shared is as safe as the branch.
+    Nothing moves out of a guarded branch: its inputs are symbols of their own, so what is shared is as safe as the
+    branch.
     """
     program = replace(program, body=without_dead(program.body, program.outputs))
     program = _without_aliases(program)
@@ -29,10 +31,11 @@ def _shared(program: Program) -> Program:
         [line.expression for line in program.body], symbols=symbols, optimizations=[], order="none", list=True
     )
     # A quantity that is shared as a whole keeps its own name.
-    renamed: dict[sp.Basic, sp.Symbol] = {}
-    definitions: dict[sp.Basic, Assignment] = {s: Assignment(s, value) for s, value in replacements}
+    renamed: dict[Any, sp.Symbol] = {}
+    definitions: dict[Any, Assignment] = {s: Assignment(s, value) for s, value in replacements}
+    temporary = set(definitions)
     for line, value in zip(program.body, reduced, strict=True):
-        if value in definitions and value not in renamed:
+        if value in temporary and value not in renamed:
             renamed[value] = line.target
             value = definitions.pop(value).expression
         definitions[line.target] = replace(line, expression=value)
@@ -55,7 +58,7 @@ def _without_aliases(program: Program) -> Program:
     return replace(program, body=tuple(kept), outputs=outputs)
 
 
-def _ordered(definitions: dict[sp.Basic, Assignment], targets: list[sp.Symbol]) -> tuple[Assignment, ...]:
+def _ordered(definitions: dict[Any, Assignment], targets: list[sp.Symbol]) -> tuple[Assignment, ...]:
     """Each shared quantity directly before its first use, everything else in its order."""
     result: list[Assignment] = []
     done: set[sp.Basic] = set()

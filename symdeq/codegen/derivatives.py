@@ -1,13 +1,16 @@
-"""Derivatives of straight-line code by forward accumulation: each intermediate quantity keeps its own derivative as a symbol.
+"""Derivatives of straight-line code by forward accumulation: each intermediate quantity keeps its own derivative as a
+symbol.
 
-Substituting the intermediate quantities first would give the same values and expressions of exponential size. The elementary rules are
-applied here and not by SymPy's `diff` where SymPy's form is wrong or singular in floating point: `x**n` gives `n*x**(n - 1)` and not
-`n*x**n/x`, a jump has the derivative zero, and the derivative of a `Piecewise` is that of its branches.
+Substituting the intermediate quantities first would give the same values and expressions of exponential size. The
+elementary rules are applied here and not by SymPy's `diff` where SymPy's form is wrong or singular in floating point:
+`x**n` gives `n*x**(n - 1)` and not `n*x**n/x`, a jump has the derivative zero, and the derivative of a `Piecewise` is
+that of its branches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import sympy as sp
 from sympy.core.function import ArgumentIndexError, UndefinedFunction
@@ -51,41 +54,42 @@ INTERNAL: frozenset[type] = frozenset(
     {log_or_zero, sinc_derivative, besseli1_derivative, gammainc_derivative, zeta_derivative}
 )
 
-_HALF = sp.Rational(1, 2)
+_HALF: Any = sp.Rational(1, 2)
 
 
-def _extreme(node: sp.Expr, i: int) -> sp.Expr:
+def _extreme(node: Any, i: int) -> Any:
     """One where this argument is taken, one half where two are equal."""
     rest = node.func(*(a for k, a in enumerate(node.args) if k != i))
     gap = node.args[i] - rest
     return sp.Heaviside(gap if isinstance(node, sp.Max) else -gap, _HALF)
 
 
-def _lower_gamma(node: sp.Expr, i: int) -> sp.Expr:
+def _lower_gamma(node: Any, i: int) -> Any:
     a, x = node.args
     if i == 1:
         return x ** (a - 1) * sp.exp(-x)
     return sp.polygamma(0, a) * node + sp.gamma(a) * gammainc_derivative(a, x)
 
 
-def _upper_gamma(node: sp.Expr, i: int) -> sp.Expr:
+def _upper_gamma(node: Any, i: int) -> Any:
     a, x = node.args
     if i == 1:
         return -(x ** (a - 1)) * sp.exp(-x)
     return sp.polygamma(0, a) * node - sp.gamma(a) * gammainc_derivative(a, x)
 
 
-def _zeta(node: sp.Expr, i: int) -> sp.Expr:
+def _zeta(node: Any, i: int) -> Any:
     s, q = (*node.args, sp.Integer(1))[:2]
     return zeta_derivative(s, q) if i == 0 else -s * sp.zeta(s + 1, q)
 
 
-def _zero(node: sp.Expr, i: int) -> sp.Expr:
+def _zero(node: Any, i: int) -> Any:
     return sp.Integer(0)
 
 
-# Where SymPy's `fdiff` is missing, wrong almost everywhere, or singular. (node, position of the argument) -> partial derivative.
-_PARTIAL: Mapping[type, Callable[[sp.Expr, int], sp.Expr]] = {
+# Where SymPy's `fdiff` is missing, wrong almost everywhere, or singular. (node, position of the argument) -> partial
+# derivative.
+_PARTIAL: Mapping[type, Callable[[Any, int], Any]] = {
     sp.Abs: lambda node, i: sp.sign(node.args[0]),
     sp.sign: _zero,
     sp.Heaviside: _zero,
@@ -97,9 +101,7 @@ _PARTIAL: Mapping[type, Callable[[sp.Expr, int], sp.Expr]] = {
     sp.Max: _extreme,
     sp.Min: _extreme,
     sp.sinc: lambda node, i: sinc_derivative(node.args[0]),
-    sp.besseli: lambda node, i: (
-        sp.besseli(1, node.args[1]) if node.args[0] == 0 else besseli1_derivative(node.args[1])
-    ),
+    sp.besseli: lambda node, i: sp.besseli(1, node.args[1]) if node.args[0] == 0 else besseli1_derivative(node.args[1]),
     sp.lowergamma: _lower_gamma,
     sp.uppergamma: _upper_gamma,
     expint: lambda node, i: -expint(node.args[0] - 1, node.args[1]),
@@ -127,7 +129,7 @@ class Differentiator:
             result = self._known[node] = self._derive(node)
         return result
 
-    def _derive(self, node: sp.Basic) -> sp.Expr:
+    def _derive(self, node: Any) -> sp.Expr:
         if isinstance(node, sp.Symbol):
             return self._seed(node)
         if not node.args or all(self._seed(s) == 0 for s in node.free_symbols):
@@ -138,7 +140,7 @@ class Differentiator:
             parts = ((k, self(a)) for k, a in enumerate(node.args))
             return sp.Add(*(sp.Mul(*node.args[:k], d, *node.args[k + 1 :]) for k, d in parts if d != 0))
         if isinstance(node, sp.Piecewise):
-            return sp.Piecewise(*((self(value), condition) for value, condition in node.args))
+            return sp.Piecewise(*((self(branch.args[0]), branch.args[1]) for branch in node.args))
         if isinstance(node, sp.exp):
             return node * self(node.args[0])
         if isinstance(node, sp.Pow):
@@ -149,7 +151,7 @@ class Differentiator:
                 total.append(self._partial(node, i) * inner)
         return sp.Add(*total)
 
-    def _power(self, node: sp.Pow) -> sp.Expr:
+    def _power(self, node: Any) -> sp.Expr:
         base, exponent = node.base, node.exp
         along_base, along_exponent = self(base), self(exponent)
         result = exponent * base ** (exponent - 1) * along_base
@@ -158,21 +160,22 @@ class Differentiator:
             result += factor * node * along_exponent
         return result
 
-    def _partial(self, node: sp.Basic, i: int) -> sp.Expr:
+    def _partial(self, node: Any, i: int) -> sp.Expr:
         rule = _PARTIAL.get(type(node))
         if rule is not None:
             if not (type(node) is expint and i == 0):
-                return rule(node, i)  # pyright: ignore[reportArgumentType]
+                return rule(node, i)
         else:
             try:
-                result = node.fdiff(i + 1)  # pyright: ignore[reportAttributeAccessIssue]
+                result = node.fdiff(i + 1)
             except (ArgumentIndexError, AttributeError, NotImplementedError):
                 result = None
             if result is not None and not result.has(sp.Derivative, sp.Subs, sp.Integral, sp.Sum, sp.meijerg):
                 return result
         name = type(node).__name__ if not isinstance(type(node), UndefinedFunction) else str(node)
         raise UnsupportedError(
-            f"The derivative of `{name}` with respect to its argument {i + 1}, `{node.args[i]}`, has no equivalent in JAX.",
+            f"The derivative of `{name}` with respect to its argument {i + 1}, `{node.args[i]}`, "
+            "has no equivalent in JAX.",
             where=self._where,
             remedy="make that argument a number, or rewrite the equation",
         )

@@ -63,7 +63,7 @@ def _header(programs: Programs) -> list[str]:
             lines += [f"{title + ':':12}{first.strip()}", *rest]
             lines[-1] = lines[-1].rstrip(",")
     text = "\n".join([*lines, '"""'])
-    constants = [f"NAME = {programs.name!r}".replace("'", '"')]
+    constants = [f"NAME = {_quoted(programs.name)}"]
     for name, values in (
         ("STATES", [_quoted(s.name) for s in programs.states]),
         ("PARAMETERS", [_quoted(s.name) for s in programs.parameters]),

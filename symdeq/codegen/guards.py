@@ -1,27 +1,30 @@
 """Branches of a `Piecewise` made safe to evaluate, and to differentiate, where they are not taken.
 
-All branches are evaluated, and the result is selected. A branch that is singular where it is not taken would give the right value and a
-wrong derivative: zero times infinity. So such a branch gets its inputs through a guard, `x` where the branch is taken and a harmless
-number elsewhere, which is an assignment of its own.
+All branches are evaluated, and the result is selected. A branch that is singular where it is not taken would give the
+right value and a wrong derivative: zero times infinity. So such a branch gets its inputs through a guard, `x` where
+the branch is taken and a harmless number elsewhere, which is an assignment of its own.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import sympy as sp
+from sympy.functions.elementary.piecewise import ExprCondPair
 
 from symdeq._errors import UnsupportedError
 from symdeq.codegen.derivatives import INTERNAL, Differentiator
 from symdeq.codegen.program import Assignment
 
-# Finite, with finite derivatives, at every finite argument. Everything else is guarded; exp and its like because they overflow.
+# Finite, with finite derivatives, at every finite argument. Everything else is guarded; exp and its like because they
+# overflow.
 _TOTAL: frozenset[type] = frozenset(
     {
         *(sp.Add, sp.Mul, sp.sin, sp.cos, sp.tanh, sp.atan, sp.asinh, sp.erf, sp.erfc, sp.sinc, sp.Abs, sp.sign),
         *(sp.Heaviside, sp.floor, sp.ceiling, sp.frac, sp.Min, sp.Max, sp.Si, sp.fresnels, sp.fresnelc),
-        *(sp.Piecewise, sp.functions.elementary.piecewise.ExprCondPair),
+        *(sp.Piecewise, ExprCondPair),
     }
 )
 _CANDIDATES = (1.0, 0.5, 2.0, -1.0, -0.5, -2.0, 3.0, 0.25, 10.0, -10.0, 0.1, 100.0, -100.0, 1000.0, 0.01, -1000.0)
@@ -77,9 +80,9 @@ class _Guards:
             return self._piecewise(node)
         return node.func(*(self.rewrite(a) for a in node.args))
 
-    def _piecewise(self, node: sp.Piecewise) -> sp.Basic:
+    def _piecewise(self, node: Any) -> sp.Basic:
         branches: list[tuple[sp.Basic, sp.Basic]] = []
-        earlier: list[sp.Basic] = []
+        earlier: list[Any] = []
         for value, condition in node.args:
             condition = self.rewrite(condition)
             if risk := sorted(self._risk(value), key=str):
@@ -88,9 +91,7 @@ class _Guards:
             earlier.append(condition)
         return sp.Piecewise(*branches, evaluate=False)
 
-    def _guarded(
-        self, value: sp.Basic, risk: list[sp.Basic], earlier: list[sp.Basic], condition: sp.Basic
-    ) -> sp.Basic:
+    def _guarded(self, value: sp.Basic, risk: list[sp.Basic], earlier: list[Any], condition: Any) -> sp.Basic:
         harmless = self._harmless(value, risk, earlier, condition)
         if harmless is None:
             return value  # nowhere finite: the user's formula, unchanged
@@ -104,7 +105,7 @@ class _Guards:
             swap[symbol] = self._guard(symbol, sp.Piecewise(*pairs, evaluate=False))
         return self._replaced(value, swap, {})
 
-    def _guard(self, symbol: sp.Basic, choice: sp.Piecewise) -> sp.Symbol:
+    def _guard(self, symbol: sp.Basic, choice: sp.Basic) -> sp.Symbol:
         if (known := self._written.get(choice)) is None:
             known = sp.Symbol(f"{symbol}_safe{next(self._count)}", real=True)
             self._written[choice] = known
@@ -113,7 +114,7 @@ class _Guards:
         return known
 
     def _replaced(self, value: sp.Basic, swap: dict, copies: dict) -> sp.Basic:
-        """`value` with guarded symbols, and with copies of the singular intermediate quantities made of guarded symbols."""
+        """`value` with guarded symbols, and copies of singular intermediate quantities made of guarded symbols."""
         for symbol in sorted(value.free_symbols & self._at_risk.keys(), key=str):
             if symbol in copies:
                 continue
@@ -126,9 +127,9 @@ class _Guards:
         return value.xreplace({**swap, **copies})
 
     def _harmless(
-        self, value: sp.Basic, risk: list[sp.Basic], earlier: list[sp.Basic], condition: sp.Basic
+        self, value: sp.Basic, risk: list[sp.Basic], earlier: list[Any], condition: Any
     ) -> dict[sp.Basic, float] | None:
-        """Numbers for the symbols at risk at which the branch and its derivatives are finite; where it is taken, if that is found."""
+        """Numbers for the symbols at which the branch and its derivatives are finite; if found, where it is taken."""
         whole = value
         while inner := whole.free_symbols & self._at_risk.keys():
             whole = whole.xreplace({s: self._definitions[s] for s in inner})
@@ -175,7 +176,8 @@ def guard(body: Iterable[Assignment]) -> tuple[tuple[Assignment, ...], Mapping[s
 
     - `body`: assignments in order; the right-hand sides may contain `Piecewise`.
 
-    Returns the body with the guards as assignments before their first use, and `{guarded symbol: what it equals where it matters}`.
+    Returns the body with the guards as assignments before their first use, and `{guarded symbol: what it equals where
+    it matters}`.
     """
     guards = _Guards()
     for line in body:

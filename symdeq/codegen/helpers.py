@@ -1,4 +1,4 @@
-"""Small functions that a generated module defines for itself where JAX has none with the right value and derivative everywhere."""
+"""Small functions that a generated module defines for itself: right in value and derivative where JAX has none."""
 
 from __future__ import annotations
 

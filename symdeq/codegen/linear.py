@@ -1,7 +1,9 @@
-"""Sparse LU of `shift*I - J` as straight-line code: the fill-in and the order of elimination are known when the code is generated.
+"""Sparse LU of `shift*I - J` as straight-line code: the fill-in and the order of elimination are known when the code
+is generated.
 
-No pivoting happens inside; whoever uses it checks the solution. Pivots divide and their reciprocals are never stored: XLA copies cheap
-operations into all their users when it fuses, and a division keeps it from copying the whole substitution.
+No pivoting happens inside; whoever uses it checks the solution. Pivots divide and their reciprocals are never stored:
+XLA copies cheap operations into all their users when it fuses, and a division keeps it from copying the whole
+substitution.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True)
 class Elimination:
-    """An order of pivots on the diagonal, the pattern of L and U together, and the number of operations of the factorisation."""
+    """An order of pivots on the diagonal, the pattern of L and U together, the operations of the factorisation."""
 
     order: tuple[int, ...]
     pattern: frozenset[Position]
@@ -64,7 +66,8 @@ def plan(n: int, sparsity: tuple[Position, ...], most: int = MOST_OPERATIONS) ->
 
 
 def linear_programs(names: tuple[str, ...], sparsity: tuple[Position, ...], factorised: bool) -> tuple[Program, ...]:
-    """`matvec`, and with `factorised` also `factorise`, `solve` and `solve_transposed` if the elimination is short enough.
+    """`matvec`, and with `factorised` also `factorise`, `solve` and `solve_transposed` if the elimination is short
+    enough.
 
     Arguments:
 
@@ -144,7 +147,9 @@ def _factorise(
     return program, {position: w[position] for position in positions}
 
 
-def _solve(names: tuple[str, ...], factors: dict[Position, sp.Expr], elimination: Elimination, transposed: bool) -> Program:
+def _solve(
+    names: tuple[str, ...], factors: dict[Position, sp.Expr], elimination: Elimination, transposed: bool
+) -> Program:
     """Substitution forward and back. L has the unit diagonal; transposed, the roles of L and U are exchanged."""
     order = elimination.order
     rank = {pivot: r for r, pivot in enumerate(order)}

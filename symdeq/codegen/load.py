@@ -16,9 +16,10 @@ Scalars = tuple[Any, ...]
 class Generated:
     """The functions and patterns of a generated module; equal, and of equal hash, if the text is equal.
 
-    The functions take `t` as a scalar and `y`, `p`, `j`, `v`, `b` as tuples of scalars or as arrays of one dimension, and
-    return tuples of scalars, some of which may be Python numbers. `dfdt` is `None` for an autonomous system; `factorise`, `solve` and
-    `solve_transposed` are `None` where the elimination would be too long, or with a mass matrix.
+    The functions take `t` as a scalar and `y`, `p`, `j`, `v`, `b` as tuples of scalars or as arrays of one dimension,
+    and return tuples of scalars, some of which may be Python numbers. `dfdt` is `None` for an autonomous system;
+    `factorise`, `solve` and `solve_transposed` are `None` where the elimination would be too long, or with a mass
+    matrix.
     """
 
     text: str
@@ -49,7 +50,7 @@ def namespace(text: str) -> dict[str, Any]:
     file = f"<symdeq {digest}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     names: dict[str, Any] = {"__name__": f"symdeq_generated_{digest}"}
-    exec(compile(text, file, "exec"), names)  # noqa: S102  text that `emit` wrote, never the user's
+    exec(compile(text, file, "exec"), names)
     return names
 
 

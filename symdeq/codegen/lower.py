@@ -78,7 +78,8 @@ def lower(system: System) -> Programs:
 
 
 def lower_expressions(system: System, expressions: Iterable[sp.Expr], name: str = "evaluate") -> Program:
-    """A Program `name(t, y, p)` for expressions of states, parameters, `t`, observed quantities, and derivatives of states.
+    """A Program `name(t, y, p)` for expressions of states, parameters, `t`, observed quantities, and derivatives of
+    states.
 
     Arguments:
 
@@ -110,14 +111,12 @@ class _Flow:
         rates = {e.lhs: s for s, e in zip(self.targets, system.equations, strict=True) if e.lhs != 0}
         rates = {d: s for d, s in rates.items() if d not in {line.target for line in lines}}
         for symbol, expression in zip(self.extras, extras, strict=True):
-            expression = expression.xreplace(rates)
+            expression = sp.sympify(expression.xreplace(rates), strict=True)
             _check_known(expression, {t, *system.states, *system.params, *(line.target for line in lines)}, system)
             lines.append(Assignment(symbol, expression))
         self.body, self.guards = guard(lines)
 
-    def program(
-        self, name: str, summary: str, body: tuple[Assignment, ...], outputs: tuple[sp.Basic, ...]
-    ) -> Program:
+    def program(self, name: str, summary: str, body: tuple[Assignment, ...], outputs: tuple[sp.Basic, ...]) -> Program:
         body = without_dead(body, outputs)
         return share(Program(name=name, summary=summary, inputs=self.inputs, body=body, outputs=outputs))
 
@@ -177,7 +176,9 @@ def _check_analysed(system: System) -> None:
         )
 
 
-def _check_structure(system: System, jacobian: Mapping[tuple[int, int], sp.Expr], by_time: Mapping[int, sp.Expr]) -> None:
+def _check_structure(
+    system: System, jacobian: Mapping[tuple[int, int], sp.Expr], by_time: Mapping[int, sp.Expr]
+) -> None:
     assert system.structure is not None
     for i, k in sorted(jacobian.keys() - set(system.structure.sparsity)):
         raise VerificationError(
@@ -185,10 +186,12 @@ def _check_structure(system: System, jacobian: Mapping[tuple[int, int], sp.Expr]
             f"`{system.equations[i]}` depends on `{system.states[k]}`."
         )
     for i in sorted(by_time) if system.structure.autonomous else ():
-        raise VerificationError(f"System `{system.name}` is marked as autonomous, but `{system.equations[i]}` depends on t.")
+        raise VerificationError(
+            f"System `{system.name}` is marked as autonomous, but `{system.equations[i]}` depends on t."
+        )
 
 
-def _check_known(expression: sp.Expr, known: set, system: System) -> None:
+def _check_known(expression: sp.Basic, known: set, system: System) -> None:
     for symbol in sorted(expression.free_symbols - known, key=str):
         what = "derivative" if isinstance(symbol, TimeDerivative) else "symbol"
         raise ModelError(

@@ -23,7 +23,9 @@ def identifier(name: str) -> str:
     return name if name.isidentifier() else f"v_{name}"
 
 
-def unique_names(symbols: Iterable[sp.Symbol], taken: Mapping[sp.Symbol, str], reserved: Iterable[str]) -> dict[sp.Symbol, str]:
+def unique_names(
+    symbols: Iterable[sp.Symbol], taken: Mapping[sp.Symbol, str], reserved: Iterable[str]
+) -> dict[sp.Symbol, str]:
     """An identifier for each symbol that is no reserved word and not taken by another; those in `taken` keep theirs."""
     names = dict(taken)
     used = {*RESERVED, *reserved, *names.values()}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import sympy as sp
 from sympy.functions.special.error_functions import Ci, Ei, Si, erf, erfc, erfinv, expint, fresnelc, fresnels
-from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or, Xor
 from sympy.printing.precedence import PRECEDENCE, precedence
 from sympy.printing.str import StrPrinter
 
@@ -109,6 +109,8 @@ class JaxSource(StrPrinter):
         template = TEMPLATES.get(type(expr))
         if template is not None:
             return self._call(template, expr)
+        if isinstance(expr, sp.NumberSymbol):
+            return repr(float(expr))
         return super()._print(expr, **kwargs)
 
     def _call(self, template: str, expr) -> str:
@@ -137,12 +139,6 @@ class JaxSource(StrPrinter):
 
     def _print_Float(self, expr) -> str:
         return repr(float(expr))
-
-    def _print_NumberSymbol(self, expr) -> str:
-        return repr(float(expr))
-
-    _print_Pi = _print_Exp1 = _print_EulerGamma = _print_GoldenRatio = _print_Catalan = _print_NumberSymbol
-    _print_TribonacciConstant = _print_NumberSymbol
 
     def _print_NaN(self, expr) -> str:
         return "jnp.nan"
@@ -258,7 +254,7 @@ class JaxSource(StrPrinter):
     def _print_Not(self, expr) -> str:
         return f"jnp.logical_not({self._print(expr.args[0])})"
 
-    def emptyPrinter(self, expr) -> str:
+    def emptyPrinter(self, expr: Any) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         raise UnsupportedError(f"`{type(expr).__name__}` in `{expr}` has no equivalent in JAX.")
 
-    _print_Function = _print_Derivative = _print_Subs = _print_Integral = emptyPrinter
+    _print_Function = _print_Derivative = _print_Subs = _print_Integral = emptyPrinter  # pyright: ignore

@@ -51,8 +51,8 @@ class Program:
 
     @property
     def operations(self) -> int:
-        """Arithmetic operations and function calls, as SymPy counts them."""
-        return int(sum(sp.count_ops(line.expression) for line in self.body))
+        """Arithmetic operations, comparisons and function calls; a sum of three terms is two."""
+        return sum(_operations(line.expression) for line in self.body)
 
     def __str__(self) -> str:
         inputs = ", ".join(
@@ -124,6 +124,11 @@ def verify(program: Program) -> None:
     used |= set(program.outputs)
     if dead := {line.target for line in program.body} - used:
         raise _broken(program, f"{_listed(dead)} is never used")
+
+
+def _operations(expression: sp.Basic) -> int:
+    own = len(expression.args) - 1 if isinstance(expression, sp.Add | sp.Mul | sp.And | sp.Or) else 1
+    return own + sum(_operations(a) for a in expression.args) if expression.args else 0
 
 
 def _listed(symbols: set) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.equations import Equation
 from symdeq.model.functions import unsupported
-from symdeq.model.symbols import TimeDerivative, Guess, ModelSymbol, Parameter, State, Time
+from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, Time, TimeDerivative, check_initial_value
 
 if TYPE_CHECKING:
     from symdeq.model.system import System
@@ -24,26 +26,46 @@ def check_declared(system: System) -> None:
     for equation in (*system.equations, *system.observed):
         _check_declared_symbols(equation, system)
         _check_functions(equation)
-    _check_names(system)
     _check_not_trivial(system.equations)
+    check_composed(system)
+
+
+def check_composed(system: System) -> None:
+    """The rules that parts may break together although each keeps them by itself."""
+    _check_observed(system)
+    _check_names(system)
+    _check_not_twice(system.equations)
     _check_initial(system)
     if system.time_unit is not None or any(symbol.unit for symbol in (*system.states, *system.params)):
         from symdeq.model.units import check_units, parse_unit
 
         if system.time_unit is not None:
             parse_unit(system.time_unit, "t")
-        check_units(system.equations, system.time_unit)
+        check_units((*system.equations, *system.observed), system.time_unit)
 
 
 def _check_parts(system: System) -> None:
     if not isinstance(system.name, str) or not all(part.isidentifier() for part in system.name.split(".")):
-        raise ModelError(f"{system.name!r} cannot be the name of a system.", remedy="use letters, digits and underscores")
+        raise ModelError(
+            f"{system.name!r} cannot be the name of a system.", remedy="use letters, digits and underscores, starting with a letter"
+        )
     names = [part.name for part in system.subsystems]
     for name in names:
         if names.count(name) > 1:
             raise ModelError(
-                f"System `{system.name}` has two subsystems named `{name}`.", remedy="give each its own name: System(..., name=...)"
+                f"System `{system.name}` has two subsystems named `{name}`.",
+                remedy="give each its own name: System(..., name=...)",
             )
+    prefixes = tuple(f"{name}." for name in names)
+    for equation in (*system.equations, *system.observed):
+        for symbol in sorted(_states_too(equation), key=str):
+            if "." in symbol.name and not symbol.name.startswith(prefixes):
+                part = symbol.name.rpartition(".")[0]
+                raise ModelError(
+                    f"`{symbol}` belongs to the subsystem `{part}`, which System `{system.name}` does not have.",
+                    where=equation.located,
+                    remedy=f"add it: System(..., subsystems=[{part}])",
+                )
 
 
 def _check_declared_symbols(equation: Equation, system: System) -> None:
@@ -70,8 +92,48 @@ def _check_functions(equation: Equation) -> None:
             raise UnsupportedError(
                 f"An equation contains {phrase}, which has no equivalent in JAX.",
                 where=equation.located,
-                remedy="rewrite it by functions of symdeq.model.functions.SUPPORTED",
+                remedy=_instead(side),
             )
+
+
+def _instead(expression: sp.Expr) -> str:
+    """What to write in place of something unsupported."""
+    if expression.has(sp.Derivative):
+        return "write derivatives with respect to time as D(x), higher ones as D(x, 2)"
+    if unknown := sorted(expression.atoms(AppliedUndef), key=str):
+        name = unknown[0].func.__name__
+        return f'an unknown function of time is a state: {name} = sd.state("{name}", ...), then {name} in place of {unknown[0]}'
+    if expression.has(sp.I):
+        return "write the real and the imaginary part as two states"
+    return "rewrite it by functions of symdeq.model.functions.SUPPORTED"
+
+
+def _check_observed(system: System) -> None:
+    defined: dict[sp.Basic, Equation] = {}
+    for equation in system.observed:
+        if not isinstance(equation.lhs, State):
+            raise ModelError(
+                "The left side of an observed quantity must be a symbol.",
+                where=equation.located,
+                remedy='write observed={"name": expression}, or move it to the equations',
+            )
+        if equation.lhs in defined:
+            raise ModelError(
+                f"The observed quantity `{equation.lhs}` is defined twice.",
+                where=f"{defined[equation.lhs].located}\n{equation.located}",
+                remedy="remove one, or give it another name",
+            )
+        defined[equation.lhs] = equation
+    needs = {name: {s for s in _states_too(e, e.rhs) if s in defined} for name, e in defined.items()}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        names = error.args[1]
+        raise ModelError(
+            f"Observed quantities are defined by each other: {' -> '.join(f'`{s}`' for s in names)}.",
+            where="\n".join(defined[s].located for s in dict.fromkeys(names)),
+            remedy="write them as equations, which are solved together",
+        ) from None
 
 
 def _check_names(system: System) -> None:
@@ -79,73 +141,83 @@ def _check_names(system: System) -> None:
     symbols: Iterable[ModelSymbol] = (*system.states, *system.params, *(e.lhs for e in system.observed))  # pyright: ignore[reportAssignmentType]
     for symbol in symbols:
         other = seen.setdefault(symbol.name, symbol)
-        if other != symbol or (symbol in system.states and other is not symbol and other in system.params):
-            users = [e for e in system.equations if {symbol, other} & _states_too(e)]
+        if other != symbol:
+            users = [e for e in (*system.equations, *system.observed) if {symbol, other} & _states_too(e)]
             raise ModelError(
                 f"Two different symbols are named `{symbol.name}`: {_described(other)} and {_described(symbol)}.",
                 where="\n".join(e.located for e in users) or None,
                 remedy="declare it once, or give one of them another name",
             )
-    for equation in system.observed:
-        if any(equation.lhs == state for state in system.states):
-            raise ModelError(
-                f"The observed quantity `{equation.lhs}` is also an unknown of the equations.",
-                where=equation.located,
-                remedy="write it as an equation, or give it another name",
-            )
 
 
-def _states_too(equation: Equation) -> set[sp.Symbol]:
-    return {s.state if isinstance(s, TimeDerivative) else s for s in equation.symbols}
+def _states_too(equation: Equation, side: sp.Expr | None = None) -> set[sp.Symbol]:
+    """The symbols of an equation, or of one side, with the state in place of its derivatives."""
+    symbols = equation.symbols if side is None else side.free_symbols
+    return {s.state if isinstance(s, TimeDerivative) else s for s in symbols}  # pyright: ignore[reportReturnType]
 
 
 def _described(symbol: ModelSymbol) -> str:
-    if isinstance(symbol, Parameter):
-        return f"a parameter with value {symbol.value:g}"
-    initial = symbol.fact("initial")
-    if isinstance(initial, Guess):
-        return f"a state with guess {initial.value}"
-    return "a state without initial value" if initial is None else f"a state with initial value {initial}"
+    kind = "a parameter" if isinstance(symbol, Parameter) else "a state"
+    facts = [f"{field} {value.value if isinstance(value, Guess) else value}" for field, value in symbol.facts]
+    return f"{kind} with {', '.join(facts)}" if facts else f"{kind} without a value"
 
 
 def _check_not_trivial(equations: tuple[Equation, ...]) -> None:
-    residuals: dict[sp.Expr, Equation] = {}
     for equation in equations:
-        residual = equation.lhs - equation.rhs
-        if residual == 0 or sp.expand(residual) == 0:
-            raise ModelError(
-                "An equation is trivially true.", where=equation.located, remedy="remove it, or correct one of its sides"
-            )
         if not any(isinstance(symbol, State | TimeDerivative) for symbol in equation.symbols):
+            if equation.lhs == equation.rhs:
+                raise _trivial(equation)
             symbols = ", ".join(sorted(f"`{s}`" for s in equation.symbols if not isinstance(s, Time)))
             raise ModelError(
                 f"An equation contains no unknown, only {symbols or 'numbers and time'}.",
                 where=equation.located,
                 remedy="declare what it determines as a state",
             )
-        for form in (residual, -residual):
-            if form in residuals:
+        if equation.residual == 0:
+            raise _trivial(equation)
+        if not any(isinstance(symbol, State | TimeDerivative) for symbol in equation.occurring):
+            raise ModelError(
+                f"All unknowns cancel in an equation; what remains is 0 = {-equation.residual}.",
+                where=equation.located,
+                remedy="correct one of its sides",
+            )
+
+
+def _trivial(equation: Equation) -> ModelError:
+    return ModelError(
+        "An equation is trivially true.", where=equation.located, remedy="remove it, or correct one of its sides"
+    )
+
+
+def _check_not_twice(equations: tuple[Equation, ...]) -> None:
+    seen: dict[sp.Expr, Equation] = {}
+    for equation in equations:
+        difference = equation.residual
+        for form in (difference, -difference):
+            if form in seen:
                 raise ModelError(
-                    "An equation stands twice.", where=f"{residuals[form].located}\n{equation.located}", remedy="remove one"
+                    "An equation stands twice.",
+                    where=f"{seen[form].located}\n{equation.located}",
+                    remedy="remove one",
                 )
-        residuals[residual] = equation
+        seen[difference] = equation
 
 
 def _check_initial(system: System) -> None:
     known = {symbol for equation in system.equations for symbol in _states_too(equation)}
     prefixes = tuple(f"{part.name}." for part in system.subsystems)
+    defined = {equation.lhs: equation for equation in system.observed}
     for symbol, value in system.initial:
         state = symbol.state if isinstance(symbol, TimeDerivative) else symbol
+        if state in defined:
+            raise ModelError(
+                f"`initial` gives a value for `{symbol}`, which is an observed quantity.",
+                where=defined[state].located,
+                remedy="remove it: an observed quantity follows from its definition",
+            )
         if state not in known and not (prefixes and state.name.startswith(prefixes)):
             raise ModelError(
                 f"`initial` gives a value for `{symbol}`, but no equation contains `{state}`.",
                 remedy="remove it, or use the state that the equations use",
             )
-        expression = value.value if isinstance(value, Guess) else value
-        for other in sorted(expression.free_symbols, key=str) if expression is not None else ():
-            if not isinstance(other, Parameter):
-                raise ModelError(
-                    f"The initial value of `{symbol}` uses `{other}`, which is not a parameter.",
-                    where=f"{symbol}(t0) = {expression}",
-                    remedy="an initial value may contain numbers and parameters only",
-                )
+        check_initial_value(str(symbol), value)

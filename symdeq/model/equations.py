@@ -6,13 +6,17 @@ import linecache
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import sympy as sp
 
 from symdeq._errors import ModelError
-from symdeq.model.symbols import _number_or_expression
+from symdeq.model.algebra import multiplied_out
+from symdeq.model.values import number_or_expression
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,22 @@ class Equation:
         place = ", ".join(dict.fromkeys(str(origin) for origin in self.origins))
         return f"{self}    ({place})" if place else str(self)
 
-    @property
+    @cached_property
     def symbols(self) -> frozenset[sp.Symbol]:
+        """Everything that the equation names."""
         return frozenset(self.lhs.free_symbols | self.rhs.free_symbols)  # pyright: ignore[reportReturnType]
+
+    @cached_property
+    def residual(self) -> sp.Expr:
+        """`lhs - rhs`, multiplied out if a symbol cancels by that."""
+        difference = self.lhs - self.rhs
+        expanded = multiplied_out(difference)
+        return expanded if expanded.free_symbols != difference.free_symbols else difference
+
+    @cached_property
+    def occurring(self) -> frozenset[sp.Symbol]:
+        """The symbols that do not cancel."""
+        return frozenset(self.residual.free_symbols)  # pyright: ignore[reportReturnType]
 
     def subs(self, replacements: Mapping[sp.Basic, sp.Basic]) -> Equation:
         """Exact replacement on both sides; the origins stay."""
@@ -72,14 +89,25 @@ def Eq(lhs: Any, rhs: Any) -> Equation:
     Returns an `Equation` that remembers the file and line of the call. (SymPy's `Eq(a, a)` would collapse to `True`.)
     Raises `ModelError` if a side is neither an expression nor a finite number.
     """
-    frame = sys._getframe(1)
-    file, line = frame.f_code.co_filename, frame.f_lineno
-    origin = Origin(file=file, line=line, text=linecache.getline(file, line).strip())
+    origin = _origin(sys._getframe(1))
     try:
         return Equation(
-            _number_or_expression(lhs, "the left side of Eq"),
-            _number_or_expression(rhs, "the right side of Eq"),
+            number_or_expression(lhs, "the left side of Eq"),
+            number_or_expression(rhs, "the right side of Eq"),
             (origin,),
         )
     except ModelError as error:
         raise ModelError(error.what, where=f"Eq at {origin}: {origin.text}", remedy=error.remedy) from None
+
+
+def _origin(frame: FrameType) -> Origin:
+    """Where the call that `frame` is in stands, however many lines it takes."""
+    file = frame.f_code.co_filename
+    first, last, begin, end = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
+    if first is None or last is None:
+        return Origin(file=file, line=frame.f_lineno, text=linecache.getline(file, frame.f_lineno).strip())
+    lines = [linecache.getline(file, number) for number in range(first, last + 1)]
+    if begin is not None and end is not None:  # columns count bytes of UTF-8
+        lines[-1] = lines[-1].encode()[:end].decode(errors="ignore")
+        lines[0] = lines[0].encode()[begin:].decode(errors="ignore")
+    return Origin(file=file, line=first, text=" ".join(" ".join(lines).split()).replace("( ", "("))

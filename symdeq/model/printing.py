@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from symdeq.model.equations import Equation
-from symdeq.model.symbols import TimeDerivative, Guess
+from symdeq.model.symbols import Guess, TimeDerivative
 
 if TYPE_CHECKING:
     from symdeq.model.system import System
@@ -18,8 +17,8 @@ def to_text(system: System) -> str:
     """Equations, observed quantities, initial values and parameters, a line each; stable from run to run."""
     lines = [f"System `{system.name}` ({system.stage.name.lower()})", "  equations"]
     lines += [f"    {equation}" for equation in system.equations]
-    if system.subsystems:
-        lines += ["  subsystems", *(f"    {part.name}: {len(part.equations)} equations" for part in system.subsystems)]
+    for part in system.subsystems:
+        lines += [f"  subsystem {part.name}", *(f"  {line}" for line in to_text(part).splitlines()[1:])]
     if system.observed:
         lines += ["  observed", *(f"    {equation}" for equation in system.observed)]
     lines += ["  states", *(f"    {line}" for line in _states(system))]
@@ -44,14 +43,16 @@ def _states(system: System) -> list[str]:
     given = dict(system.initial)
     lines = []
     for symbol in system.states:
-        value = given.get(symbol, symbol.initial)
-        if isinstance(value, Guess):
-            text = f"{symbol.name}(t0) ~ {value.value}"
-        else:
-            text = f"{symbol.name}" if value is None else f"{symbol.name}(t0) = {value}"
-        lines.append(" ".join(part for part in (text, symbol.unit or "", symbol.description) if part))
-    lines += [f"{s.name}(t0) = {v}" for s, v in system.initial if isinstance(s, TimeDerivative) and s not in system.states]
-    return lines
+        start = _start(symbol, given.get(symbol, symbol.initial))
+        lines.append(" ".join(part for part in (start, symbol.unit or "", symbol.description) if part))
+    own = set(system.states)
+    return lines + [_start(symbol, value) for symbol, value in system.initial if symbol not in own]
+
+
+def _start(symbol: sp.Symbol, value: sp.Expr | Guess | None) -> str:
+    if value is None:
+        return symbol.name
+    return f"{symbol.name}(t0) ~ {value.value}" if isinstance(value, Guess) else f"{symbol.name}(t0) = {value}"
 
 
 class _Latex(LatexPrinter):
@@ -66,14 +67,23 @@ class _Latex(LatexPrinter):
             return rf"{{{super()._print_Symbol(sp.Symbol(last))}}}_{{\mathrm{{{'.'.join(path)}}}}}"
         return super()._print_Symbol(expr, style)  # pyright: ignore[reportCallIssue]
 
+    def _print_Pow(self, expr: sp.Pow) -> str:
+        # A fraction with a power at its top would read like a derivative of higher order.
+        if isinstance(expr.base, TimeDerivative) and expr.exp.is_Integer and expr.exp.is_positive:
+            return rf"\left({self.doprint(expr.base)}\right)^{{{expr.exp}}}"
+        return super()._print_Pow(expr)  # pyright: ignore[reportAttributeAccessIssue]
+
     _print_State = _print_Parameter = _print_Time = _print_Symbol
 
 
 def to_latex(system: System) -> str:
-    """The equations, then the observed quantities, aligned at the equals signs."""
+    """The equations, then the observed quantities, then those of each subsystem under its name, aligned at the equals signs."""
+    return r"\begin{aligned}" + r" \\ ".join(_rows(system)) + r"\end{aligned}"
+
+
+def _rows(system: System) -> list[str]:
     printer = _Latex()
-
-    def row(equation: Equation) -> str:
-        return rf"{printer.doprint(equation.lhs)} &= {printer.doprint(equation.rhs)}"
-
-    return r"\begin{aligned}" + r" \\ ".join(map(row, (*system.equations, *system.observed))) + r"\end{aligned}"
+    rows = [f"{printer.doprint(e.lhs)} &= {printer.doprint(e.rhs)}" for e in (*system.equations, *system.observed)]
+    for part in system.subsystems:
+        rows += [rf"&\text{{{part.name}:}}".replace("_", r"\_"), *_rows(part)]
+    return rows

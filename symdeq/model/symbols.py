@@ -12,16 +12,20 @@ import keyword
 import math
 import numbers
 import re
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import sympy as sp
 
-from symdeq._errors import ModelError
+from symdeq._errors import ModelError, UnsupportedError
+from symdeq.model.functions import unsupported
+from symdeq.model.values import finite, number_or_expression
 
 Scale = Literal["linear", "log"]
 _SERIAL = itertools.count()
+_DECLARED: weakref.WeakValueDictionary[tuple[type, str, str], ModelSymbol] = weakref.WeakValueDictionary()
 _NAME = re.compile(r"[^\W\d]\w*\Z")
 
 
@@ -32,7 +36,7 @@ class Guess:
     value: sp.Expr
 
 
-def guess(value: float | sp.Expr) -> Guess:
+def guess(value: Any) -> Guess:
     """Mark an initial value as a guess: where the search for a consistent value starts, not a given.
 
     Arguments:
@@ -41,15 +45,15 @@ def guess(value: float | sp.Expr) -> Guess:
 
     Returns a `Guess`, to stand where an initial value stands: `sd.states(z=sd.guess(0.5))`.
     """
-    return Guess(_number_or_expression(value, "a guess"))
+    return Guess(number_or_expression(value, "a guess"))
 
 
 class ModelSymbol(sp.Symbol):
-    """A real SymPy symbol that is equal to another only if everything declared about it is equal."""
+    """A real SymPy symbol that is equal to another only if everything declared about it is equal; equal ones are one object."""
 
-    __slots__ = ("_declared", "facts", "serial")
+    __slots__ = ("__weakref__", "_declared", "facts", "serial")
 
-    # Counts up as symbols are made: states and parameters of a model are put in this order. Not part of equality.
+    # Counts up with every declaration: states and parameters of a model are put in this order. Not part of equality.
     serial: int
 
     # What was declared beside the name, as (field, value) pairs; values are immutable.
@@ -58,10 +62,18 @@ class ModelSymbol(sp.Symbol):
     _declared: str
 
     def __new__(cls, name: str, **facts: Any) -> ModelSymbol:
+        given = tuple(sorted(facts.items()))
+        declared = "; ".join(f"{field}={_full_text(value)}" for field, value in given)
+        # SymPy caches expressions and may return one that was built of symbols declared earlier. If those were equal without being
+        # the same object, the order of declaration, and with it the state vector, would depend on what had been built before.
+        known = _DECLARED.get((cls, name, declared))
+        if known is not None:
+            return known
         self = sp.Symbol.__xnew__(cls, name, real=True)
-        self.facts = tuple(sorted(facts.items()))
-        self._declared = repr(self.facts)
+        self.facts = given
+        self._declared = declared
         self.serial = next(_SERIAL)
+        _DECLARED[cls, name, declared] = self
         return self
 
     def _hashable_content(self):
@@ -73,16 +85,20 @@ class ModelSymbol(sp.Symbol):
     def __getstate__(self):
         return None
 
+    def declared_now(self) -> Self:
+        """The symbol, moved to the end of the order of declaration."""
+        self.serial = next(_SERIAL)
+        return self
+
     def fact(self, field: str) -> Any:
         """One declared property, or `None`."""
         return dict(self.facts).get(field)
 
-    def renamed(self, name: str, replacements: Mapping[sp.Basic, sp.Basic] = {}) -> ModelSymbol:  # noqa: B006
-        """The same symbol under another name, with `replacements` made in an initial value that is an expression."""
-        facts = {field: _replaced(value, replacements) for field, value in self.facts}
-        symbol = type(self)(name, **facts)
-        symbol.serial = self.serial
-        return symbol
+    def prefixed(self, prefix: str) -> Self:
+        """The same symbol as a part of something larger: `prefix` before its name and before those in its initial value."""
+        inner = {s: s.prefixed(prefix) for _, value in self.facts for s in symbols_in(value) if isinstance(s, ModelSymbol)}
+        facts = {field: replaced(value, inner) for field, value in self.facts}
+        return type(self)(prefix + self.name, **facts)  # pyright: ignore[reportReturnType]
 
     @property
     def description(self) -> str:
@@ -164,7 +180,7 @@ def D(expression: Any, order: int = 1) -> sp.Expr:
     """
     if isinstance(order, bool) or not isinstance(order, numbers.Integral) or order < 1:
         raise ModelError(f"The order of a derivative must be a whole number from 1 on, not {order!r}.")
-    result = _number_or_expression(expression, "the argument of D")
+    result = number_or_expression(expression, "the argument of D")
     for _ in range(int(order)):
         result = total_derivative(result)
     return result
@@ -200,11 +216,12 @@ def state(name: str, initial: Any = None, *, unit: str | None = None, descriptio
 
     Returns a `State`, a SymPy symbol. Raises `ModelError` for a bad name, value or unit.
     """
-    _check_name(name)
+    check_name(name)
     if initial is not None and not isinstance(initial, Guess):
-        initial = _number_or_expression(initial, f"the initial value of `{name}`")
-        _check_initial(name, initial)
-    return State(name, **_given(initial=initial, unit=_checked_unit(name, unit), description=description or None))
+        initial = number_or_expression(initial, f"the initial value of `{name}`")
+    check_initial_value(name, initial)
+    facts = _given(initial=initial, unit=_checked_unit(name, unit), description=description or None)
+    return State(name, **facts).declared_now()  # pyright: ignore[reportReturnType]
 
 
 def states(**initial: Any) -> tuple[State, ...]:
@@ -217,9 +234,9 @@ def states(**initial: Any) -> tuple[State, ...]:
 
 def parameter(
     name: str,
-    value: float | None = None,
+    value: Any = None,
     *,
-    bounds: tuple[float | None, float | None] | None = None,
+    bounds: Any = None,
     scale: Scale = "linear",
     unit: str | None = None,
     description: str = "",
@@ -230,36 +247,34 @@ def parameter(
 
     - `name`: as in `state`.
     - `value`: the default value, a finite number; `None` (default) if it must be given by `model.replace` before solving.
-    - `bounds`: lowest and highest value in a fit; `None` at either end, or as a whole (default), is unbounded. Solving does not
-        enforce them; a default value outside them is an error.
+    - `bounds`: a pair, lowest and highest value in a fit; `None` at either end, or as a whole (default), is unbounded. Solving does
+        not enforce them; a default value outside them is an error.
     - `scale`: `"linear"` (default) or `"log"`: the coordinate in which a fit searches; `"log"` needs positive values.
     - `unit`, `description`: as in `state`.
 
     Returns a `Parameter`, a SymPy symbol. Raises `ModelError` for a value outside its bounds, a log scale that reaches zero, or a bad unit.
     """
-    _check_name(name)
-    number = None if value is None else _finite(value, f"the value of parameter `{name}`")
+    check_name(name)
+    number = None if value is None else finite(value, f"the value of parameter `{name}`")
     if scale not in ("linear", "log"):
         raise ModelError(f'The scale of parameter `{name}` must be "linear" or "log", not {scale!r}.')
     limits = None if bounds is None else _checked_bounds(name, number, bounds)
-    if scale == "log" and ((number is not None and number <= 0) or (limits is not None and limits[1] <= 0)):
+    if scale == "log" and not _fits_log_scale(number, limits):
         raise ModelError(
             f"Parameter `{name}` has a logarithmic scale but a value or bounds that are not positive.",
             remedy='give a positive value and bounds, or scale="linear"',
         )
-    return Parameter(
-        name,
-        **_given(
-            value=number,
-            bounds=limits,
-            scale=None if scale == "linear" else scale,
-            unit=_checked_unit(name, unit),
-            description=description or None,
-        ),
+    facts = _given(
+        value=number,
+        bounds=limits,
+        scale=None if scale == "linear" else scale,
+        unit=_checked_unit(name, unit),
+        description=description or None,
     )
+    return Parameter(name, **facts).declared_now()  # pyright: ignore[reportReturnType]
 
 
-def parameters(**values: float | None) -> tuple[Parameter, ...]:
+def parameters(**values: Any) -> tuple[Parameter, ...]:
     """Declare several parameters: `a, b = sd.parameters(a=1.5, b=1.0)`; returns them in the order written, always as a tuple."""
     return tuple(parameter(name, value) for name, value in values.items())
 
@@ -268,15 +283,33 @@ def _given(**facts: Any) -> dict[str, Any]:
     return {field: value for field, value in facts.items() if value is not None}
 
 
-def _replaced(value: Any, replacements: Mapping[sp.Basic, sp.Basic]) -> Any:
+def replaced(value: Any, replacements: Mapping[sp.Basic, sp.Basic]) -> Any:
+    """A declared value with symbols exchanged: an expression, a guess of one, or anything else as it is."""
     if isinstance(value, Guess):
         return Guess(value.value.xreplace(replacements))
+    return value.xreplace(replacements) if isinstance(value, sp.Basic) else value
+
+
+def symbols_in(value: Any) -> set[sp.Basic]:
+    """The symbols in a declared value; none in one that is no expression."""
+    if isinstance(value, Guess):
+        value = value.value
+    return value.free_symbols if isinstance(value, sp.Basic) else set()
+
+
+def _full_text(value: Any) -> str:
+    """A declared value as text that is equal for equal values only: all digits, and symbols with all that is declared of them."""
+    if isinstance(value, Guess):
+        return f"guess({_full_text(value.value)})"
+    if isinstance(value, ModelSymbol):
+        return f"{type(value).__name__} {value.name} [{value._declared}]"
     if isinstance(value, sp.Basic):
-        return value.xreplace(replacements)
-    return value
+        symbols = sorted(value.free_symbols, key=lambda s: s.sort_key())  # pyright: ignore[reportAttributeAccessIssue]
+        return " ".join([sp.srepr(value), *(_full_text(s) for s in symbols if isinstance(s, ModelSymbol))])
+    return repr(value)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     if not isinstance(name, str) or not _NAME.match(name) or keyword.iskeyword(name):
         raise ModelError(
             f"{name!r} cannot be the name of a symbol.",
@@ -286,41 +319,27 @@ def _check_name(name: str) -> None:
         raise ModelError("`t` is the name of time.", remedy="use `from symdeq import t`, or another name")
 
 
-def _number_or_expression(value: Any, role: str) -> sp.Expr:
-    if isinstance(value, sp.Expr):
-        if value.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
-            raise ModelError(f"{role[0].upper() + role[1:]} is not finite: {value}.")
-        return value
-    return sp.Float(number) if not (number := _finite(value, role)).is_integer() else sp.Integer(int(number))
-
-
-def _finite(value: Any, role: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | sp.Number):
-        if not (hasattr(value, "ndim") and value.ndim == 0):
-            raise ModelError(f"{role[0].upper() + role[1:]} must be a number, not {value!r}.")
-    number = float(value)  # pyright: ignore[reportArgumentType]
-    if not math.isfinite(number):
-        raise ModelError(f"{role[0].upper() + role[1:]} must be finite, not {number}.")
-    return number
-
-
-def _check_initial(name: str, initial: sp.Expr) -> None:
-    for symbol in sorted(initial.free_symbols, key=str):
+def check_initial_value(name: str, value: sp.Expr | Guess | None) -> None:
+    """Raise `ModelError` for an initial value that is more than numbers, parameters and functions that JAX has."""
+    if value is None:
+        return
+    expression = value.value if isinstance(value, Guess) else value
+    where = f"{name}(t0) = {expression}"
+    for symbol in sorted(expression.free_symbols, key=str):
         if not isinstance(symbol, Parameter):
             raise ModelError(
                 f"The initial value of `{name}` uses `{symbol}`, which is not a parameter.",
-                where=f"{name}(t0) = {initial}",
+                where=where,
                 remedy="an initial value may contain numbers and parameters only",
             )
+    for phrase in unsupported(expression):
+        raise UnsupportedError(f"The initial value of `{name}` contains {phrase}, which has no equivalent in JAX.", where=where)
 
 
 def _checked_bounds(name: str, value: float | None, bounds: Any) -> tuple[float, float]:
-    try:
-        low, high = bounds
-    except (TypeError, ValueError):
-        raise ModelError(f"The bounds of parameter `{name}` must be a pair (low, high), not {bounds!r}.") from None
-    low = -math.inf if low is None else float(low)
-    high = math.inf if high is None else float(high)
+    if isinstance(bounds, str) or not hasattr(bounds, "__len__") or len(bounds) != 2:
+        raise ModelError(f"The bounds of parameter `{name}` must be a pair (low, high), not {bounds!r}.")
+    low, high = (_bound(name, bound, otherwise) for bound, otherwise in zip(bounds, (-math.inf, math.inf), strict=True))
     if not low < high:
         raise ModelError(f"The bounds of parameter `{name}` are empty: {low} is not below {high}.")
     if value is not None and not low <= value <= high:
@@ -329,6 +348,17 @@ def _checked_bounds(name: str, value: float | None, bounds: Any) -> tuple[float,
             remedy="widen the bounds or change the value",
         )
     return low, high
+
+
+def _fits_log_scale(value: float | None, limits: tuple[float, float] | None) -> bool:
+    low, high = limits or (0.0, math.inf)
+    return (value is None or value > 0) and high > 0 and (low >= 0 or math.isinf(low))
+
+
+def _bound(name: str, bound: Any, otherwise: float) -> float:
+    if bound is None or (isinstance(bound, float) and math.isinf(bound)):
+        return otherwise if bound is None else bound
+    return finite(bound, f"a bound of parameter `{name}`")
 
 
 def _checked_unit(name: str, unit: str | None) -> str | None:

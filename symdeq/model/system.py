@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -12,7 +13,8 @@ import sympy as sp
 from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.checks import check_declared
 from symdeq.model.equations import Equation
-from symdeq.model.symbols import TimeDerivative, Guess, ModelSymbol, Parameter, State, _number_or_expression
+from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, TimeDerivative, check_name, symbols_in
+from symdeq.model.values import number_or_expression
 
 
 class Stage(IntEnum):
@@ -112,21 +114,19 @@ class System:
 
     def __getitem__(self, name: str) -> Any:
         """A symbol or a subsystem by name, named as it is seen from the outside: `part["x"]` is `part.x`."""
-        for symbol in (*self.states, *self.params):
-            if symbol.name == name:
-                return self._outside(symbol)
-        for equation in self.observed:
-            if equation.lhs.name == name:  # pyright: ignore[reportAttributeAccessIssue]
-                return self._outside(equation.lhs)  # pyright: ignore[reportArgumentType]
+        symbols: dict[str, ModelSymbol] = {s.name: s for s in (*(e.lhs for e in self.observed), *self.params, *self.states)}  # pyright: ignore[reportAssignmentType]
+        if name in symbols:
+            return self._outside(symbols[name])
         for part in self.subsystems:
             if part.name == name:
                 return replace(part, name=f"{self.name}.{name}")
-        names = [symbol.name for symbol in (*self.states, *self.params)] + [part.name for part in self.subsystems]
-        raise KeyError(f"System `{self.name}` has no symbol or subsystem `{name}`; it has {', '.join(names) or 'none'}.")
+        names = [*symbols, *(part.name for part in self.subsystems)]
+        close = difflib.get_close_matches(str(name), names, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+        raise KeyError(f"System `{self.name}` has no symbol or subsystem `{name}`; {hint}")
 
     def _outside(self, symbol: ModelSymbol) -> ModelSymbol:
-        prefix = {s: s.renamed(f"{self.name}.{s.name}") for s in self.params}
-        return symbol.renamed(f"{self.name}.{symbol.name}", prefix)
+        return symbol.prefixed(f"{self.name}.")
 
     def __str__(self) -> str:
         from symdeq.model.printing import to_text
@@ -143,7 +143,7 @@ class System:
         return to_latex(self)
 
     def replace(self, **changes: Any) -> System:
-        """A copy with some fields changed; the stage may only advance."""
+        """A copy with some fields changed, checked like a new system while it is a declared one; the stage may only advance."""
         if changes.get("stage", self.stage) < self.stage:
             raise ValueError(f"The stage of a system only advances: {self.stage.name} to {changes['stage'].name}.")
         return replace(self, **changes)
@@ -163,32 +163,29 @@ def _checked_tuple(values: Any, kind: type, role: str, written: str) -> tuple:
 
 
 def _observed(observed: Any) -> tuple[Equation, ...]:
-    if isinstance(observed, Mapping):
-        return tuple(
-            Equation(State(_observed_name(name)), _number_or_expression(value, f"the observed quantity `{name}`"))
-            for name, value in observed.items()
-        )
-    return _checked_tuple(observed, Equation, "observed", '{"name": expression}')
-
-
-def _observed_name(name: Any) -> str:
-    from symdeq.model.symbols import _check_name
-
-    _check_name(name)
-    return name
+    if not isinstance(observed, Mapping):
+        return _checked_tuple(observed, Equation, "observed", '{"name": expression}')
+    result = []
+    for name, value in observed.items():
+        check_name(name)
+        result.append(Equation(State(name), number_or_expression(value, f"the observed quantity `{name}`")))
+    return tuple(result)
 
 
 def _initial(initial: Any) -> tuple[tuple[ModelSymbol, sp.Expr | Guess | None], ...]:
-    if initial == ():
-        return ()
     if not isinstance(initial, Mapping):
-        raise ModelError(f"`initial` of a System must be a dictionary {{symbol: value}}, not {initial!r}.")
+        if not isinstance(initial, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in initial):
+            raise ModelError(f"`initial` of a System must be a dictionary {{symbol: value}}, not {initial!r}.")
+        initial = dict(initial)  # as a system that is replaced holds it
     result: list[tuple[ModelSymbol, sp.Expr | Guess | None]] = []
     for symbol, value in initial.items():
         if not isinstance(symbol, State | TimeDerivative):
-            raise ModelError(f"`initial` has the key {symbol!r}, which is neither a state nor a derivative of one.")
+            raise ModelError(
+                f"`initial` has the key {symbol!r}, which is neither a state nor a derivative of one.",
+                remedy="use the symbols as keys: {x: 1.0, D(x): 0.0}",
+            )
         if not isinstance(value, Guess):
-            value = _number_or_expression(value, f"the initial value of `{symbol}`")
+            value = number_or_expression(value, f"the initial value of `{symbol}`")
         result.append((symbol, value))
     return tuple(result)
 
@@ -211,31 +208,17 @@ def collect(
     initial: tuple[tuple[ModelSymbol, sp.Expr | Guess | None], ...],
 ) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
     """The unknowns and the parameters that anything refers to, each in the order of declaration."""
-    states: dict[State, None] = {}
-    params: dict[Parameter, None] = {}
-
-    def visit(expression: sp.Basic) -> None:
-        for node in sp.preorder_traversal(expression):
-            if isinstance(node, TimeDerivative):
-                states[node.state] = None
-            elif isinstance(node, State):
-                states[node] = None
-            elif isinstance(node, Parameter):
-                params[node] = None
-
+    symbols: set[sp.Basic] = set()
     for equation in equations:
-        visit(equation.lhs)
-        visit(equation.rhs)
-    for symbol, value in initial:
-        visit(symbol)
-        if value is not None:
-            visit(value.value if isinstance(value, Guess) else value)
+        symbols |= equation.symbols
     for equation in observed:
-        visit(equation.rhs)
+        symbols |= equation.rhs.free_symbols
+    for symbol, value in initial:
+        symbols |= {symbol} | symbols_in(value)
     names = {equation.lhs for equation in observed}
-    unknowns = sorted((state for state in states if state not in names), key=lambda s: s.serial)
+    found = {s.state if isinstance(s, TimeDerivative) else s for s in symbols}
+    unknowns = sorted((s for s in found if isinstance(s, State) and s not in names), key=lambda s: s.serial)
     for state in unknowns:
-        value = state.initial
-        if value is not None:
-            visit(value.value if isinstance(value, Guess) else value)
-    return tuple(unknowns), tuple(sorted(params, key=lambda s: s.serial))
+        symbols |= symbols_in(state.initial)
+    params = sorted((s for s in symbols if isinstance(s, Parameter)), key=lambda s: s.serial)
+    return tuple(unknowns), tuple(params)

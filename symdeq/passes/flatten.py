@@ -2,113 +2,209 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
 import sympy as sp
 
-from symdeq._errors import ModelError
-from symdeq.model import Equation, Guess, ModelSymbol, Stage, State, System, TimeDerivative
+from symdeq._errors import ModelError, UnsupportedError
+from symdeq.model import D, Equation, Guess, ModelSymbol, Parameter, Stage, State, System, TimeDerivative
+from symdeq.model.algebra import multiplied_out
+from symdeq.model.checks import check_composed
+from symdeq.model.symbols import replaced
 from symdeq.model.system import collect
+
+_Initial = dict[ModelSymbol, sp.Expr | Guess | None]
 
 
 def flatten(system: System) -> System:
-    """Merge the subsystems and lower every derivative to first order; states are put in their final order."""
+    """Merge the subsystems and lower every derivative to first order; states are put in their final order.
+
+    That order is: the system's own states as they were declared, each followed by the derivatives that became states, then those of each
+    subsystem likewise.
+    """
     if system.stage >= Stage.FLAT:
         return system
-    equations, observed, initial = _merged(system)
-    merged = System(  # checked like any newly written system, now that connections are in place
-        equations=equations,
-        name=system.name,
-        observed=observed,
-        initial={symbol: value for symbol, value in initial if value is not None},  # pyright: ignore[reportArgumentType]
-        time_unit=system.time_unit,
-    )
-    equations, given = _first_order(merged)
-    states, params = collect(equations, observed, tuple(given.items()))
-    states = tuple(s for s in states if all(s != e.lhs for e in observed))
+    merged = _checked(_merged(system), system)
+    definitions = {e.lhs: e.rhs for e in merged.observed}
+    equations = tuple(_without_derivatives_of(definitions, e) for e in merged.equations)
+    observed = tuple(_without_derivatives_of(definitions, e) for e in merged.observed)
+    lowering = _lowering(replace(merged, equations=equations, observed=observed))
+    states = tuple(s for state in merged.states for s in (state, *lowering.added.get(state, ())))
+    given = _lowered_initial(merged.initial, lowering)
     return system.replace(
-        equations=equations,
-        observed=observed,
+        equations=(*lowering.equations, *(_without_cancelled(e.subs(lowering.replacements)) for e in equations)),
+        observed=tuple(_without_cancelled(e.subs(lowering.replacements)) for e in observed),
         subsystems=(),
         states=states,
-        params=params,
-        initial=tuple((state, given.get(state, state.initial)) for state in states),
+        params=merged.params,
+        initial=(
+            *((state, given.get(state, state.initial)) for state in states),
+            *((symbol, value) for symbol, value in given.items() if isinstance(symbol, TimeDerivative)),
+        ),
+        time_unit=merged.time_unit,
         stage=Stage.FLAT,
     )
 
 
-def _merged(system: System, prefix: str = "") -> tuple[tuple[Equation, ...], tuple[Equation, ...], tuple]:
-    """Equations, observed and initial values of a system and all below it, under their full names."""
+@dataclass(frozen=True)
+class _Merged:
+    """A system and all below it, under their full names."""
+
+    equations: tuple[Equation, ...]
+    observed: tuple[Equation, ...]
+    initial: _Initial
+    states: tuple[State, ...]
+    params: tuple[Parameter, ...]
+    time_unit: str | None
+
+
+def _merged(system: System, prefix: str = "") -> _Merged:
+    symbols: set[ModelSymbol] = {*system.states, *system.params, *dict(system.initial)}
+    for equation in (*system.equations, *system.observed):
+        symbols |= {s for s in equation.symbols if isinstance(s, ModelSymbol)}
     renames: dict[sp.Basic, sp.Basic] = {}
     if prefix:
-        params = {s: s.renamed(prefix + s.name) for s in _all_symbols(system) if not isinstance(s, TimeDerivative)}
-        renames.update({s: s.renamed(prefix + s.name, params) for s in params})
-        for symbol in _all_symbols(system):
-            if isinstance(symbol, TimeDerivative):
-                state = symbol.state.renamed(prefix + symbol.state.name, params)
-                renames[symbol] = TimeDerivative(state=state, order=symbol.order)  # pyright: ignore[reportArgumentType]
-    equations = [equation.subs(renames) for equation in system.equations]
-    observed = [equation.subs(renames) for equation in system.observed]
-    initial = [(renames.get(symbol, symbol), _renamed(value, renames)) for symbol, value in system.initial]
+        renames = {s: s.prefixed(prefix) for s in symbols if isinstance(s, State | Parameter | TimeDerivative)}
+        renames |= {p: p.prefixed(prefix) for p in _params_in(system)}
+    result = _Merged(
+        equations=tuple(e.subs(renames) for e in system.equations),
+        observed=tuple(e.subs(renames) for e in system.observed),
+        initial={renames.get(s, s): replaced(value, renames) for s, value in system.initial},  # pyright: ignore[reportArgumentType]
+        states=tuple(renames.get(s, s) for s in system.states),  # pyright: ignore[reportArgumentType]
+        params=tuple(renames.get(s, s) for s in system.params),  # pyright: ignore[reportArgumentType]
+        time_unit=system.time_unit,
+    )
     for part in system.subsystems:
         inner = _merged(part, f"{prefix}{part.name}.")
-        equations, observed, initial = equations + list(inner[0]), observed + list(inner[1]), initial + list(inner[2])
-    return tuple(equations), tuple(observed), tuple(initial)
+        if None not in (result.time_unit, inner.time_unit) and result.time_unit != inner.time_unit:
+            raise ModelError(
+                f"System `{system.name}` measures time in {result.time_unit!r}, its subsystem `{part.name}` in {inner.time_unit!r}.",
+                remedy="write both in one unit of time",
+            )
+        result = _Merged(
+            equations=result.equations + inner.equations,
+            observed=result.observed + inner.observed,
+            initial={**inner.initial, **result.initial},  # what is said further out counts
+            states=result.states + inner.states,
+            params=result.params + inner.params,
+            time_unit=result.time_unit or inner.time_unit,
+        )
+    return result
 
 
-def _all_symbols(system: System) -> list[ModelSymbol]:
-    """Everything that is named in the equations of a system, whose own prefix is not yet on it."""
-    found: dict[ModelSymbol, None] = dict.fromkeys((*system.states, *system.params))
-    for equation in (*system.equations, *system.observed):
-        found.update(dict.fromkeys(s for s in sorted(equation.symbols, key=str) if isinstance(s, ModelSymbol) and s.name != "t"))
-    for symbol, _ in system.initial:
-        found[symbol] = None
-    return list(found)
+def _params_in(system: System) -> tuple[Parameter, ...]:
+    """The parameters of a system's initial values; those of its subsystems are not among its own."""
+    return collect(system.equations, system.observed, system.initial)[1]
 
 
-def _renamed(value: sp.Expr | Guess | None, renames: dict[sp.Basic, sp.Basic]) -> sp.Expr | Guess | None:
-    if isinstance(value, Guess):
-        return Guess(value.value.xreplace(renames))
-    return None if value is None else value.xreplace(renames)
+def _checked(merged: _Merged, system: System) -> _Merged:
+    """Checked like a newly written system, now that connections are in place; only what is used stays."""
+    states, params = collect(merged.equations, merged.observed, tuple(merged.initial.items()))
+    known, used = set(merged.states), set(params)
+    declared = set(merged.params)
+    merged = replace(
+        merged,
+        states=(*merged.states, *(s for s in states if s not in known)),
+        params=(*(p for p in merged.params if p in used), *(p for p in params if p not in declared)),
+    )
+    check_composed(
+        system.replace(
+            equations=merged.equations,
+            observed=merged.observed,
+            initial=tuple(merged.initial.items()),
+            states=merged.states,
+            params=merged.params,
+            subsystems=(),
+            time_unit=merged.time_unit,
+            stage=Stage.FLAT,
+        )
+    )
+    return merged
 
 
-def _first_order(system: System) -> tuple[tuple[Equation, ...], dict[ModelSymbol, sp.Expr | Guess | None]]:
-    """Equations without higher derivatives, and the initial values by state."""
-    order: dict[State, int] = {}
+def _without_derivatives_of(definitions: Mapping[sp.Basic, sp.Expr], equation: Equation) -> Equation:
+    """The equation with the derivative of an observed quantity written out by the chain rule."""
+    while found := {s for s in equation.symbols if isinstance(s, TimeDerivative) and s.state in definitions}:
+        equation = equation.subs({s: D(definitions[s.state], s.order) for s in found})
+    return equation
+
+
+def _without_cancelled(equation: Equation) -> Equation:
+    """The equation without symbols that it does not depend on: later passes go by what occurs in it."""
+    if equation.occurring == equation.symbols:
+        return equation
+    if isinstance(equation.lhs, sp.Symbol):
+        rhs = multiplied_out(equation.rhs)
+        if rhs.free_symbols | {equation.lhs} == equation.occurring:
+            return replace(equation, rhs=rhs)
+    return replace(equation, lhs=equation.residual, rhs=sp.Integer(0))
+
+
+@dataclass(frozen=True)
+class _Lowering:
+    added: dict[State, tuple[State, ...]]  # by state, those that stand for its derivatives
+    equations: tuple[Equation, ...]  # D(x) = x_t
+    replacements: dict[sp.Basic, sp.Basic]
+    highest: dict[State, int]
+
+
+def _lowering(merged: _Merged) -> _Lowering:
+    highest: dict[State, int] = {}
     origins: dict[State, tuple] = {}
-    for equation in system.equations:
+    for equation in merged.equations:
         for symbol in sorted(equation.symbols, key=str):
-            if isinstance(symbol, TimeDerivative) and symbol.order > order.get(symbol.state, 0):
-                order[symbol.state], origins[symbol.state] = symbol.order, equation.origins
-    taken = {symbol.name for symbol in (*system.states, *system.params)}
+            if isinstance(symbol, TimeDerivative) and symbol.order > highest.get(symbol.state, 0):
+                highest[symbol.state], origins[symbol.state] = symbol.order, equation.origins
+    _check_observed_derivatives(merged, highest)
+    taken = {s.name for s in (*merged.states, *merged.params, *(e.lhs for e in merged.observed))}  # pyright: ignore[reportAttributeAccessIssue]
+    added: dict[State, tuple[State, ...]] = {}
+    equations: list[Equation] = []
     replacements: dict[sp.Basic, sp.Basic] = {}
-    added: list[Equation] = []
-    lowered: dict[TimeDerivative, State] = {}
-    for state, highest in order.items():
+    for state, order in highest.items():
         below = state
-        for k in range(1, highest):
+        for k in range(1, order):
             name = f"{state.name}_{'t' * k}"
             while name in taken:
                 name += "_"
             taken.add(name)
             new = State(name, description=f"the {_ordinal(k)} derivative of {state.name}")
-            new.serial = state.serial  # follows its state, since sorting is stable
-            derivative = TimeDerivative(state=state, order=k)
-            first = TimeDerivative(state=below, order=1)
-            added.append(Equation(first, new, origins[state]))
-            replacements[derivative], lowered[derivative] = new, new
+            added[state] = (*added.get(state, ()), new)
+            equations.append(Equation(TimeDerivative(state=below, order=1), new, origins[state]))
+            replacements[TimeDerivative(state=state, order=k)] = new
             below = new
-        if highest > 1:
-            replacements[TimeDerivative(state=state, order=highest)] = TimeDerivative(state=below, order=1)
-    given: dict[ModelSymbol, sp.Expr | Guess | None] = {}
-    for symbol, value in system.initial:
-        if isinstance(symbol, TimeDerivative):
-            if symbol not in lowered:
+        if order > 1:
+            replacements[TimeDerivative(state=state, order=order)] = TimeDerivative(state=below, order=1)
+    return _Lowering(added=added, equations=tuple(equations), replacements=replacements, highest=highest)
+
+
+def _check_observed_derivatives(merged: _Merged, highest: Mapping[State, int]) -> None:
+    for equation in merged.observed:
+        for symbol in sorted(equation.symbols, key=str):
+            if isinstance(symbol, TimeDerivative) and symbol.order > highest.get(symbol.state, 0):
+                order = highest.get(symbol.state, 0)
+                has = f"no derivative of `{symbol.state}`" if order == 0 else f"no higher one than `{TimeDerivative(state=symbol.state, order=order)}`"
+                raise UnsupportedError(
+                    f"The observed quantity `{equation.lhs}` contains `{symbol}`, but the equations contain {has}.",
+                    where=equation.located,
+                    remedy=f"write out what `{symbol}` is, or look up sol[{symbol}] in the solution",
+                )
+
+
+def _lowered_initial(initial: _Initial, lowering: _Lowering) -> _Initial:
+    """The initial values by state; guesses for highest derivatives are kept, for where an equation cannot be solved for them."""
+    given: _Initial = {}
+    for symbol, value in initial.items():
+        if isinstance(symbol, TimeDerivative) and symbol.order >= lowering.highest.get(symbol.state, 0):
+            if symbol.order > lowering.highest.get(symbol.state, 0) or not isinstance(value, Guess):
                 raise ModelError(
                     f"`initial` gives a value for `{symbol}`, but the equations determine it.",
-                    remedy=f"only derivatives below the highest one of `{symbol.state}` have initial values; use sd.guess in its place if needed",
+                    where=f"{symbol}(t0) = {value.value if isinstance(value, Guess) else value}",
+                    remedy=f"remove it; values are for derivatives below the highest one of `{symbol.state}` in the equations, "
+                    "and sd.guess(v) for the highest one where they give it only implicitly",
                 )
-            symbol = lowered[symbol]  # noqa: PLW2901
-        given[symbol] = value
-    return (*added, *(equation.subs(replacements) for equation in system.equations)), given
+        given[lowering.replacements.get(symbol, symbol)] = value  # pyright: ignore[reportArgumentType]
+    return given
 
 
 def _ordinal(k: int) -> str:

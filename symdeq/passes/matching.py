@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 import numpy as np
@@ -10,19 +11,19 @@ import sympy as sp
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching, min_weight_full_bipartite_matching
 
-from symdeq.model import Equation, State, System, TimeDerivative
+from symdeq.model import Equation, System, TimeDerivative
 
 
 def unknowns(system: System) -> tuple[sp.Symbol, ...]:
     """What the equations of a flat system determine: the derivative of a state where it occurs, else the state itself."""
-    derived = {s.state for e in system.equations for s in e.symbols if isinstance(s, TimeDerivative)}
+    derived = {s.state for e in system.equations for s in e.occurring if isinstance(s, TimeDerivative)}
     return tuple(TimeDerivative(state=state, order=1) if state in derived else state for state in system.states)
 
 
 def incidence(equations: Sequence[Equation], columns: Sequence[sp.Symbol]) -> list[list[int]]:
     """For each equation, the positions of the `columns` in it."""
     position = {symbol: j for j, symbol in enumerate(columns)}
-    return [sorted(position[s] for s in equation.symbols if s in position) for equation in equations]
+    return [sorted(position[s] for s in equation.occurring if s in position) for equation in equations]
 
 
 def maximum_matching(rows: Sequence[Sequence[int]], width: int) -> list[int]:
@@ -66,16 +67,39 @@ def ordered_blocks(needs: Sequence[Sequence[int]]) -> list[list[int]]:
     return [by_first[key] for key in sorter.static_order()]
 
 
-def unmatched(equations: Sequence[Equation], columns: Sequence[sp.Symbol]) -> tuple[list[Equation], list[sp.Symbol]]:
-    """Equations that can determine nothing that others do not, and symbols that no equation is left for."""
-    match = maximum_matching(incidence(equations, columns), len(columns))
-    taken = set(match)
-    spare = [equation for equation, j in zip(equations, match, strict=True) if j < 0]
-    return spare, [symbol for j, symbol in enumerate(columns) if j not in taken]
+@dataclass(frozen=True)
+class Part:
+    """A part of a system whose numbers of equations and of unknowns differ, as positions."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
 
 
-def state_of(symbol: sp.Symbol) -> State:
-    return symbol.state if isinstance(symbol, TimeDerivative) else symbol  # pyright: ignore[reportReturnType]
+def underdetermined(rows: Sequence[Sequence[int]], width: int) -> Part:
+    """The unknowns that are not determined, and the equations in which they are (Dulmage & Mendelsohn 1958); fewer equations than unknowns."""
+    match = maximum_matching(rows, width)
+    users: list[list[int]] = [[] for _ in range(width)]
+    for i, row in enumerate(rows):
+        for j in row:
+            users[j].append(i)
+    columns = sorted(set(range(width)) - set(match))
+    found, reached = set(columns), set()
+    while columns:
+        fresh = [i for i in users[columns.pop()] if i not in reached]
+        reached.update(fresh)
+        columns += (after := [match[i] for i in fresh if match[i] not in found])
+        found.update(after)
+    return Part(rows=tuple(sorted(reached)), columns=tuple(sorted(found)))
+
+
+def overdetermined(rows: Sequence[Sequence[int]], width: int) -> Part:
+    """The equations that are too many for their unknowns, and those unknowns."""
+    transposed: list[list[int]] = [[] for _ in range(width)]
+    for i, row in enumerate(rows):
+        for j in row:
+            transposed[j].append(i)
+    part = underdetermined(transposed, len(rows))
+    return Part(rows=part.columns, columns=part.rows)
 
 
 def _matrix(rows: Sequence[Sequence[int]], width: int, cost: Callable[[int, int], float]) -> csr_matrix:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+import sympy as sp
+
 from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model import Equation, Stage, System, TimeDerivative
-from symdeq.passes.matching import incidence, maximum_matching, state_of, unknowns, unmatched
+from symdeq.passes.matching import Part, incidence, maximum_matching, overdetermined, underdetermined, unknowns
+
+# A message names at most this many unknowns and equations.
+_MOST_SHOWN = 12
 
 
 def reduce_index(system: System) -> System:
@@ -15,46 +22,62 @@ def reduce_index(system: System) -> System:
     """
     if system.stage >= Stage.INDEX_REDUCED:
         return system
-    equations = _with_observed(system)
-    columns = unknowns(system) + tuple(e.lhs for e in system.observed)
+    equations = (*system.equations, *system.observed)
+    columns = (*unknowns(system), *(e.lhs for e in system.observed))
     match = maximum_matching(incidence(equations, columns), len(columns))
     if len(equations) != len(columns) or -1 in match:
-        _refuse(system, equations)
+        _refuse(system, equations, columns)
     return system.replace(stage=Stage.INDEX_REDUCED)
 
 
-def _with_observed(system: System) -> tuple[Equation, ...]:
-    return (*system.equations, *system.observed)
-
-
-def _refuse(system: System, equations: tuple[Equation, ...]) -> None:
-    # A derivative counts as its state here: what still has no partner is singular whatever is differentiated.
-    merged = tuple(
-        e.subs({s: s.state for s in e.symbols if isinstance(s, TimeDerivative)}) if e not in system.observed else e
+def _refuse(system: System, equations: tuple[Equation, ...], columns: tuple[sp.Symbol, ...]) -> NoReturn:
+    # A derivative counts as its state here: what has no partner even then is singular whatever is differentiated.
+    names = (*system.states, *(e.lhs for e in system.observed))
+    position = {symbol: j for j, symbol in enumerate(names)}
+    rows = [
+        sorted({position[s] for symbol in e.occurring if (s := getattr(symbol, "state", symbol)) in position})
         for e in equations
-    )
-    states = (*system.states, *(e.lhs for e in system.observed))
-    spare, missing = unmatched(merged, states)
-    located = {id(m): e for m, e in zip(merged, equations, strict=True)}
-    names = ", ".join(f"`{s}`" for s in missing)
-    if missing:
-        count = f"{len(system.equations)} equations for {len(system.states)} unknowns"
+    ]
+    few, many = underdetermined(rows, len(names)), overdetermined(rows, len(names))
+    count = f"{_counted(len(system.equations), 'equation')} for {_counted(len(system.states), 'unknown')}"
+    if few.columns:
+        lacking = len(few.columns) - len(few.rows)
+        said = _counted(len(few.rows), "equation") if few.rows else "no equation"
+        what = f"{said[0].upper() + said[1:]} cannot determine {_named(few, names)}: {_counted(lacking, 'equation')} missing ({count} in all)."
+        if many.rows:
+            what += f" At the same time {_counted(len(many.rows), 'equation')} determine{'s' if len(many.rows) == 1 else ''} {_named(many, names)}: too many."
         raise ModelError(
-            f"No equation is left to determine {names}: {count}.",
-            where="\n".join(e.located for e in system.equations if set(missing) & {state_of(s) for s in e.symbols}) or None,
-            remedy="add the missing equation, or declare the symbol as a parameter",
+            what,
+            where=_located(equations, (*few.rows, *many.rows)),
+            remedy="add the missing equation, or declare what is known as a parameter",
         )
-    if spare:
-        clash = "\n".join(located[id(e)].located for e in spare)
+    if many.rows:
+        spare = len(many.rows) - len(many.columns)
         raise ModelError(
-            f"There is an equation too many: {len(system.equations)} equations for the {len(system.states)} unknowns "
-            f"{', '.join(f'`{s}`' for s in system.states[:12])}{', ...' if len(system.states) > 12 else ''}.",
-            where=clash,
-            remedy="remove it, or declare another unknown that it determines",
+            f"{_counted(len(many.rows), 'equation')} for {_named(many, names)}: {_counted(spare, 'equation')} too many ({count} in all).",
+            where=_located(equations, many.rows),
+            remedy="remove one, or declare another unknown that it determines",
         )
-    constraints = [e for e in system.equations if not any(isinstance(s, TimeDerivative) for s in e.symbols)]
+    clash = overdetermined(incidence(equations, columns), len(columns))
+    constraints = tuple(i for i in clash.rows if not any(isinstance(s, TimeDerivative) for s in equations[i].occurring))
     raise UnsupportedError(
         "The system has an index above 1: an equation without derivatives constrains states that other equations integrate.",
-        where="\n".join(e.located for e in constraints),
+        where=_located(equations, constraints or clash.rows),
         remedy="differentiate the constraint with respect to time by hand until a derivative of its own appears",
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _named(part: Part, names: tuple[sp.Symbol, ...]) -> str:
+    shown = ", ".join(f"`{names[j]}`" for j in part.columns[:_MOST_SHOWN])
+    more = len(part.columns) - _MOST_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _located(equations: tuple[Equation, ...], rows: tuple[int, ...]) -> str | None:
+    lines = [equations[i].located for i in rows[:_MOST_SHOWN]]
+    more = len(rows) - _MOST_SHOWN
+    return "\n".join([*lines, f"and {more} more"] if more > 0 else lines) or None

@@ -6,7 +6,7 @@ import sympy as sp
 
 from symdeq._errors import VerificationError
 from symdeq.model import ModelSymbol, Stage, State, System, TimeDerivative
-from symdeq.model.symbols import Time
+from symdeq.model.symbols import Time, symbols_in
 
 
 def verify(system: System) -> None:
@@ -16,7 +16,7 @@ def verify(system: System) -> None:
     if system.stage >= Stage.TORN:
         _verify_torn(system)
     if system.stage >= Stage.ANALYSED:
-        _demand(system.structure is not None, system, "an analysed system has no structure")
+        _verify_analysed(system)
 
 
 def _demand(holds: bool, system: System, rule: str) -> None:
@@ -28,7 +28,11 @@ def _verify_flat(system: System) -> None:
     _demand(not system.subsystems, system, "a flat system has subsystems")
     names = [s.name for s in (*system.states, *system.params, *(e.lhs for e in system.observed))]  # pyright: ignore[reportAttributeAccessIssue]
     _demand(len(set(names)) == len(names), system, "a name stands for two symbols")
-    _demand(tuple(s for s, _ in system.initial) == system.states, system, "initial values are not in the order of the states")
+    starts = tuple(s for s, _ in system.initial if system.stage >= Stage.TORN or not isinstance(s, TimeDerivative))
+    _demand(starts == system.states, system, "initial values are not in the order of the states")
+    params = set(system.params)
+    for symbol, value in system.initial:
+        _demand(symbols_in(value) <= params, system, f"the initial value of {symbol} contains more than parameters")
     known: set[sp.Basic] = {*system.states, *system.params, *(e.lhs for e in system.observed)}
     for equation in (*system.equations, *system.observed):
         for symbol in equation.symbols:
@@ -46,9 +50,24 @@ def _verify_torn(system: System) -> None:
         missing = {s for s in equation.rhs.free_symbols if not isinstance(s, Time)} - defined
         _demand(not missing, system, f"{equation} uses {missing} before it is defined")
         defined.add(equation.lhs)
+        _demand(isinstance(equation.lhs, State), system, f"{equation} does not define a symbol")
     for state, equation in zip(system.states, system.equations, strict=True):
         derivative = TimeDerivative(state=state, order=1)
         _demand(equation.lhs in (derivative, sp.S.Zero), system, f"{equation} stands where {derivative} should")
         missing = {s for s in equation.rhs.free_symbols if not isinstance(s, Time)} - defined
         _demand(not missing, system, f"{equation} uses {missing}, which is not defined")
         _demand(isinstance(state, State), system, f"{state} is not a state")
+
+
+def _verify_analysed(system: System) -> None:
+    structure, n = system.structure, len(system.states)
+    if structure is None:
+        raise VerificationError(f"an analysed system has no structure\n{system}")
+    mass = tuple(0 if equation.lhs == 0 else 1 for equation in system.equations)
+    _demand(structure.mass == mass, system, "the mass matrix does not fit the equations")
+    _demand((structure.kind == "ode") == all(mass), system, f"{structure.kind} is not the kind of the system")
+    entries = structure.sparsity
+    _demand(list(entries) == sorted(set(entries)), system, "the non-zeros of the Jacobian are not in order")
+    _demand(all(0 <= i < n and 0 <= j < n for i, j in entries), system, "a non-zero is outside the Jacobian")
+    _demand(structure.linear <= set(entries), system, "a linear entry is not a non-zero of the Jacobian")
+    _demand(sorted(i for block in structure.blocks for i in block) == list(range(n)), system, "the blocks do not hold each state once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
@@ -53,6 +54,10 @@ class Request(eqx.Module):
         return None if sub.t0 or sub.t1 or sub.steps else sub.ts
 
     @property
+    def backsolves(self) -> bool:
+        return isinstance(self.adjoint, dfx.BacksolveAdjoint)
+
+    @property
     def started_solver(self) -> dfx.AbstractSolver:
         solver = self.method.solver
         if isinstance(solver, AutoSwitch):
@@ -63,12 +68,11 @@ class Request(eqx.Module):
     def dt0(self) -> Array | None:
         return None if self.method.adaptive else (self.t1 - self.t0) / self.max_steps
 
-    def controller(self, scalars: bool) -> dfx.AbstractStepSizeController:
+    @property
+    def controller(self) -> dfx.AbstractStepSizeController:
         """Integral control of the error for a method that estimates it, and `max_steps` equal steps for one that does not."""
         if not self.method.adaptive:
             return dfx.ConstantStepSize()
-        atol = tuple(self.atol) if scalars and self.atol.ndim else self.atol
-        del atol
         return dfx.PIDController(rtol=self.rtol, atol=self.atol)
 
     def warn_of_precision(self, solution: Any) -> None:
@@ -96,8 +100,8 @@ def check(
     y0: Any,
     max_steps: Any,
     key: Any,
-) -> Request:
-    """Turn the arguments of `solve` into a `Request`, or raise `ModelError`."""
+) -> tuple[Request, str]:
+    """Turn the arguments of `solve` into a `Request` and the reason for its method, or raise `ModelError`."""
     if not isinstance(model, Model):
         raise ModelError(
             f"solve needs a compiled model, not {type(model).__name__}.", remedy="model = sd.compile(system); sd.solve(model, ...)"
@@ -122,8 +126,11 @@ def check(
             f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
         )
+    adjoint = _adjoint(adjoint)
+    if isinstance(adjoint, dfx.BacksolveAdjoint) and not (plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps):
+        raise ModelError("BacksolveAdjoint needs times to save at.", remedy="give saveat an array of times, or diffrax.SaveAt(t1=True)")
     method = _method(model, solver, rtol, atol, t0, t1)
-    return Request(
+    request = Request(
         model=model,
         t0=t0,
         t1=t1,
@@ -132,12 +139,14 @@ def check(
         atol=atol,
         start_implicit=jnp.asarray(method.start_implicit),
         saveat=saveat,
-        adjoint=_adjoint(adjoint),
-        method=method,
+        adjoint=adjoint,
+        # The reason quotes numbers; apart from the request, they cannot make a new program of it.
+        method=dataclasses.replace(method, reason="", start_implicit=False),
         max_steps=int(max_steps),
         at_steps=at_steps,
         plain=plain,
     )
+    return request, method.reason
 
 
 def _concrete(*values: Any) -> bool:

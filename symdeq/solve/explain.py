@@ -42,7 +42,9 @@ def _course(solution: Solution) -> list[str]:
     first = float(stats.first_switch)
     count = "once" if switches == 1 else f"{switches} times"
     if np.isfinite(first):
-        began = f"began with {implicit} (Rosenbrock), changed back and forth" if method.start_implicit else f"began with {explicit} (explicit)"
+        # An even number of changes ends in the mode that it began in.
+        began_stiff = bool(stats.implicit) == (switches % 2 == 0)
+        began = f"began with {implicit} (Rosenbrock), left it and came back" if began_stiff else f"began with {explicit} (explicit)"
         lines = [f"{began}; switched to {implicit} (Rosenbrock) at t = {first:.4g}, where stability limited the steps"]
     else:
         lines = [f"began with {implicit} (Rosenbrock); switched to {explicit} (explicit) at t = {float(stats.last_switch):.4g}"]

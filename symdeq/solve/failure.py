@@ -26,6 +26,14 @@ def sentence(solution: Solution) -> str:
             f"`{name}` was not solved: the initial value of {missing} is not a number.",
             "give it one: in sd.state, by model.replace, or by y0=",
         )
+    if not bool(solution.start_ok):
+        system = solution.model.system
+        algebraic = [(s, e) for s, e in zip(system.states, system.equations, strict=True) if e.lhs == 0]
+        return _said(
+            f"`{name}` was not solved: no values of {', '.join(f'`{s}`' for s, _ in algebraic)} were found at t = {t0:g} that fulfil the "
+            "algebraic equations.\n" + "\n".join(f"  where:   {e.located}" for _, e in algebraic),
+            "give better starting values with sd.guess(...), and look whether these equations have a solution",
+        )
     if solution.result == dfx.RESULTS.successful:
         lost = _named(solution, ~np.isfinite(np.asarray(solution.y_end)))
         if lost:
@@ -56,13 +64,14 @@ def _steps(solution: Solution, name: str, reached: float, t0: float, t1: float, 
     y = np.abs(np.asarray(solution.y_end, dtype=float))
     tiny = 1e4 * np.finfo(np.asarray(solution.y_end).dtype).eps * max(abs(reached), abs(t1 - t0) * 1e-12)
     with np.errstate(divide="ignore", invalid="ignore"):
-        doubling = y / np.abs(slopes)
-    growing = (np.asarray(solution.y_end) * slopes * np.sign(t1 - t0) > 0) & (doubling < 1e3 * tiny)
-    if growing.any():
+        sudden = y / np.abs(slopes) < 1e3 * tiny
+    sudden &= y > 0
+    if sudden.any():
+        growing = (np.asarray(solution.y_end) * slopes * np.sign(t1 - t0) > 0)[sudden].all()
+        what = "grows without bound there" if growing else "changes there faster than the time can be resolved"
         return _said(
-            f"{head}: {_named(solution, growing)} grows without bound there (a singularity of the solution).\n"
-            f"  state:   {_values(solution)}",
-            f"end before it, with t1 below {reached:.6g}, or check the signs in that equation",
+            f"{head}: {_named(solution, sudden)} {what} (a singularity of the solution).\n  state:   {_values(solution)}",
+            f"end before it, with t1 below {reached:.6g}, or check the signs and the domain of that equation",
         )
     fastest = solution.model.fastest_time_scale(reached, solution.y_end)
     mean = abs(reached - t0) / max(steps, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import diffrax as dfx
@@ -19,7 +20,7 @@ from symdeq.solve.method import Method
 from symdeq.solve.ode import GeneratedTerm
 from symdeq.solve.solution import Solution
 from symdeq.solve.times import CheckedTimes
-from symdeq.solvers import AutoSwitch
+from symdeq.solvers import SwitchState
 
 DEFAULT_MAX_STEPS = 16_384
 
@@ -70,13 +71,14 @@ def solve(
     Returns a `Solution`. Raises `ModelError` for arguments that cannot be right, and `SolveError` with time, state and remedy
     for a solve that failed.
     """
-    request = check(
+    request, reason = check(
         model, t0=t0, t1=t1, saveat=saveat, rtol=rtol, atol=atol, solver=solver, adjoint=adjoint, y0=y0, max_steps=max_steps, key=key
     )
     meter = _meter(progress)
+    explained = dataclasses.replace(request.method, reason=reason)
     if request.traced:
-        return _run(request, meter)
-    solution = _trimmed(_compiled_run(request, meter))
+        return _run(request, meter).replace(method=explained)
+    solution = _trimmed(_compiled_run(request, meter)).replace(method=explained)
     if throw and not solution.ok:
         raise SolveError(solution.failure)
     request.warn_of_precision(solution)
@@ -97,34 +99,37 @@ def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
     model, method = request.model, request.method
     generated = model.generated
     p, y0 = model.values, request.y0
-    start_ok = jnp.asarray(True)
+    start_ok, t1 = jnp.asarray(True), request.t1
     if not all(generated.mass):
         y0, start_ok = consistent(model.functions, request.t0, y0, p)
-    scalars = len(y0) <= _SCALAR_STATES and not isinstance(method.solver, dfx.AbstractImplicitSolver)
+        t1 = jnp.where(start_ok, t1, request.t0)  # without a start there is nothing to integrate
+    scalars = (
+        len(y0) <= _SCALAR_STATES
+        and request.atol.ndim == 0  # diffrax broadcasts it leaf by leaf
+        and not isinstance(method.solver, dfx.AbstractImplicitSolver)
+    )
     layout = tuple(y0) if scalars else y0
     args = tuple(p) if len(p) <= _SCALAR_PARAMETERS else p
-    saveat, times_ok = _saveat(request, args)
+    saveat, times_ok = _saveat(request)
     raw = dfx.diffeqsolve(
         GeneratedTerm(model.functions),
         request.started_solver,
         request.t0,
-        request.t1,
+        t1,
         request.dt0,
         layout,
         args,
         saveat=saveat,
-        stepsize_controller=request.controller(scalars),
+        stepsize_controller=request.controller,
         adjoint=request.adjoint,
         max_steps=request.max_steps,
         throw=False,
         progress_meter=meter,
     )
-    assert isinstance(raw.ts, dict) and isinstance(raw.ys, dict)
-    ts, ys = raw.ts["user"], jax.tree.map(_as_array, raw.ys["user"], is_leaf=lambda v: isinstance(v, tuple))
+    ts, ys, t_end, y_end = _unpacked(request, raw)
     if request.plain:
         ts, ys = _as_asked(request, ts, ys)
     stats = {k: v for k, v in raw.stats.items() if k != "max_steps"}
-    y_end = _as_array(raw.ys["end"])[0]
     return Solution(
         ts=ts,
         ys=ys,
@@ -132,7 +137,7 @@ def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         stats=stats,
         t0=request.t0,
         t1=request.t1,
-        t_end=raw.ts["end"][0],
+        t_end=t_end,
         y0=y0,
         y_end=y_end,
         rtol=request.rtol,
@@ -140,7 +145,7 @@ def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         result=raw.result,
         times_ok=times_ok,
         start_ok=start_ok,
-        switch=raw.solver_state.stats if isinstance(method.solver, AutoSwitch) else None,  # pyright: ignore
+        switch=raw.solver_state.stats if isinstance(raw.solver_state, SwitchState) else None,
         raw=raw,
         method=method,
         at_steps=request.at_steps,
@@ -155,7 +160,18 @@ def _as_array(ys: Any) -> Array:
     return jnp.stack(ys, axis=-1) if isinstance(ys, tuple) else ys
 
 
-def _saveat(request: Request, args: Any) -> tuple[dfx.SaveAt, Array]:
+def _unpacked(request: Request, raw: dfx.Solution) -> tuple[Any, Any, Array, Array]:
+    """What was asked for, and the time and state at the end."""
+    if request.backsolves:
+        ys = _as_array(raw.ys)
+        assert raw.ts is not None
+        return raw.ts, ys, raw.ts[-1], ys[-1]
+    assert isinstance(raw.ts, dict) and isinstance(raw.ys, dict)
+    ys = jax.tree.map(_as_array, raw.ys["user"], is_leaf=lambda v: isinstance(v, tuple))
+    return raw.ts["user"], ys, raw.ts["end"][0], _as_array(raw.ys["end"])[0]
+
+
+def _saveat(request: Request) -> tuple[dfx.SaveAt, Array]:
     """What diffrax saves: what was asked for, and the end, by which failures are diagnosed; and whether the times are in order."""
     ok = jnp.asarray(True)
     sign = jnp.where(request.t1 < request.t0, -1, 1)
@@ -174,7 +190,8 @@ def _saveat(request: Request, args: Any) -> tuple[dfx.SaveAt, Array]:
 
     is_sub = lambda s: isinstance(s, dfx.SubSaveAt)  # noqa: E731
     user = jax.tree.map(checked, request.saveat.subs, is_leaf=is_sub)
-    del args
+    if request.backsolves:  # which diffrax allows with one plain set of times and nothing else
+        return eqx.tree_at(lambda s: s.subs, dfx.SaveAt(t1=True), user), ok
     saveat = dfx.SaveAt(
         subs={"user": user, "end": dfx.SubSaveAt(t1=True)},
         dense=request.saveat.dense,

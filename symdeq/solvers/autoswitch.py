@@ -23,7 +23,7 @@ from .rosenbrock23 import ROSENBROCK23
 from .step import StepInput, field_at_start, finish, unwrap, vector_field
 
 # The part of the explicit method's stability interval beyond which a step counts as stiff.
-_EDGE = 0.9
+_EDGE = 0.8
 _STIFF_STEPS = 8
 _NONSTIFF_STEPS = 25
 

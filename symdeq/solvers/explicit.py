@@ -8,6 +8,7 @@ section IV.2.
 
 import dataclasses
 import functools
+import operator
 from typing import Any
 
 import jax
@@ -15,7 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .layout import AbstractLayout, Unrolled, fastest_layout, rolled_layout
-from .step import StepInput, StepOutput, differentiated_as
+from .step import StepInput, StepOutput, differentiated_as, refuse_bad_step
+
+# Relative to the largest variable; a variable below has no scale of its own.
+_NEGLIGIBLE = 1e-9
 
 _Row = tuple[float, ...]
 
@@ -57,9 +61,8 @@ def explicit_step(tableau: ExplicitTableau, autonomous: bool, start: StepInput) 
     """
     layout = fastest_layout(start.y)
     rolled = functools.partial(_step, tableau, autonomous, rolled_layout(start.y))
-    if isinstance(layout, Unrolled):
-        return differentiated_as(functools.partial(_step, tableau, autonomous, layout), rolled, start)
-    return rolled(start)
+    fast = functools.partial(_step, tableau, autonomous, layout) if isinstance(layout, Unrolled) else rolled
+    return differentiated_as(fast, rolled, start)
 
 
 def _step(tableau: ExplicitTableau, autonomous: bool, layout: AbstractLayout, start: StepInput) -> StepOutput:
@@ -83,24 +86,25 @@ def _step(tableau: ExplicitTableau, autonomous: bool, layout: AbstractLayout, st
     store = layout.put(layout.empty(stages, y0), 0, layout.vector(start.f))
     store, y, y_before = layout.loop(stages - 1, stage, (store, y0, y0))
     f, f_before = store[stages - 1], store[stages - 2]
-    if not (tableau.ends_twice or autonomous):
-        y_before = after(f_before)
-        f_before = field(stages - 2, y_before)
     error, *dense = (_scaled(h_y, v, y0) for v in layout.combine(store, np.array([tableau.b_error, *tableau.dense])))
     k0, k1, k2 = (layout.state(k) for k in dense)
-    return StepOutput(
-        y=layout.state(y),
-        error=layout.state(error),
-        dense=(k0, k1, k2),
-        f=layout.state(f),
-        size=jnp.abs(h_y) * _distance(f, f_before) / jnp.maximum(_distance(y, y_before), jnp.finfo(h_y.dtype).tiny),
-    )
+    if not (tableau.ends_twice or autonomous):
+        # The embedded solution is a second point at the end of the step; its vector field costs one evaluation.
+        y_before = jax.tree.map(operator.sub, y, error)
+        f_before = field(stages - 2, y_before)
+    size = jnp.abs(h_y) * _growth(f, f_before, y, y_before, y0)
+    y, error = refuse_bad_step(y, error, f)
+    return StepOutput(y=layout.state(y), error=layout.state(error), dense=(k0, k1, k2), f=layout.state(f), size=size)
 
 
 def _scaled(h: Any, v: Any, like: Any) -> Any:
     return jax.tree.map(jnp.zeros_like, like) if v is None else jax.tree.map(lambda w: h * w, v)
 
 
-def _distance(a: Any, b: Any) -> Any:
-    apart = jax.tree.map(lambda v, w: jnp.max(jnp.abs(v - w)), a, b)
-    return functools.reduce(jnp.maximum, jax.tree.leaves(apart))
+def _growth(f: Any, f_before: Any, y: Any, y_before: Any, y0: Any) -> Any:
+    """The quotient |f - f'| / |y - y'| in the maximum norm relative to y, which sees a stiff variable however small it is."""
+    f, f_before, y, y_before, y0 = (jnp.stack(jax.tree.leaves(v)) for v in (f, f_before, y, y_before, y0))
+    tiny = jnp.finfo(y.dtype).tiny
+    weight = jnp.maximum(jnp.abs(y0), jnp.abs(y))
+    weight = jnp.maximum(weight, jnp.max(weight) * _NEGLIGIBLE) + tiny
+    return jnp.max(jnp.abs(f - f_before) / weight) / jnp.maximum(jnp.max(jnp.abs(y - y_before) / weight), tiny)

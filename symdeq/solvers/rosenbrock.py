@@ -29,7 +29,7 @@ from .step import (
     differentiated_as,
     field_at_start,
     finish,
-    refuse_bad_solve,
+    refuse_bad_step,
     unwrap,
     vector_field,
 )
@@ -101,9 +101,8 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
 def rosenbrock_step(tableau: RosenbrockTableau, start: StepInput) -> StepOutput:
     """One step, in the layout that is fastest for the state; its derivative is always that of the loop over the stages."""
     layout, rolled = fastest_layout(start.y), functools.partial(_step, tableau, rolled_layout(start.y))
-    if isinstance(layout, Unrolled):
-        return differentiated_as(functools.partial(_step, tableau, layout), rolled, start)
-    return rolled(start)
+    fast = functools.partial(_step, tableau, layout) if isinstance(layout, Unrolled) else rolled
+    return differentiated_as(fast, rolled, start)
 
 
 def _step(tableau: RosenbrockTableau, layout: AbstractLayout, start: StepInput) -> StepOutput:
@@ -141,6 +140,6 @@ def _step(tableau: RosenbrockTableau, layout: AbstractLayout, start: StepInput) 
     zero = jax.tree.map(jnp.zeros_like, y0)
     k0, k1, k2 = (layout.state(zero if k is None else k) for k in dense)
     backward_error = local.backward_error(shift, layout.state(store[0]), layout.state(b))
-    y, error = refuse_bad_solve(y, error, f, backward_error)
+    y, error = refuse_bad_step(y, error, f, backward_error)
     size = jnp.abs(h_y) * local.norm()
     return StepOutput(y=layout.state(y), error=layout.state(error), dense=(k0, k1, k2), f=layout.state(f), size=size)

@@ -71,10 +71,16 @@ def field_at_start(term: Any, t: Any, y: PyTree, args: PyTree, kept: PyTree, mad
 def differentiated_as(
     fast: Callable[[StepInput], StepOutput], rolled: Callable[[StepInput], StepOutput], start: StepInput
 ) -> StepOutput:
-    """`fast(start)`, whose derivatives are those of `rolled(start)`: the same mathematics in a form that compiles sooner."""
+    """`fast(start)`, whose derivatives are those of `rolled(start)`: the same mathematics in a form that compiles sooner.
+
+    A step that overflowed is one that the step size controller rejects, so its derivative is put to zero: left alone, the
+    reverse pass would multiply the zero that comes back from a rejected step by an infinity and get NaN.
+    """
     if not all(_closes_over_nothing(leaf) for leaf in jax.tree.leaves((start.term, start.args))):
         # A derivative rule may not meet a traced value that hides in a closure, so such values become arguments.
-        fast, rolled = eqx.filter_closure_convert(fast, start), eqx.filter_closure_convert(rolled, start)
+        same = fast is rolled
+        rolled = eqx.filter_closure_convert(rolled, start)
+        fast = rolled if same else eqx.filter_closure_convert(fast, start)
     return _with_rule(fast, rolled, start)
 
 
@@ -85,9 +91,18 @@ def _with_rule(fast: Any, rolled: Any, start: StepInput) -> StepOutput:
 
 @_with_rule.def_jvp
 def _rule(primals: Any, tangents: Any) -> tuple[StepOutput, StepOutput]:
-    _, rolled, start = primals
-    _, t_rolled, t_start = tangents
-    return eqx.filter_jvp(lambda function, point: function(point), (rolled, start), (t_rolled, t_start))
+    leaves, structure = jax.tree.flatten(primals[1:])
+    t_leaves = structure.flatten_up_to(tangents[1:])
+    moving = [i for i, tangent in enumerate(t_leaves) if tangent is not None]
+
+    def step(*values: Any) -> StepOutput:
+        changed = dict(zip(moving, values, strict=True))
+        rolled, start = jax.tree.unflatten(structure, [changed.get(i, leaf) for i, leaf in enumerate(leaves)])
+        return rolled(start)
+
+    out, derivative = jax.linearize(step, *(leaves[i] for i in moving))
+    finite = jnp.isfinite(sum(jnp.sum(v) for v in jax.tree.leaves((out.y, out.f, out.error))))
+    return out, derivative(*(jnp.where(finite, t_leaves[i], 0) for i in moving))
 
 
 def _closes_over_nothing(leaf: Any) -> bool:
@@ -98,18 +113,16 @@ def _closes_over_nothing(leaf: Any) -> bool:
     )
 
 
-def refuse_bad_solve(y: PyTree, error: PyTree, f: PyTree, backward_error: Array | None) -> tuple[PyTree, PyTree]:
-    """The end of a step and its error estimate, made infinite where the linear solve failed.
+def refuse_bad_step(y: PyTree, error: PyTree, f: PyTree, backward_error: Array | None = None) -> tuple[PyTree, PyTree]:
+    """The end of a step and its error estimate: NaN and infinity where the vector field or the linear solve failed.
 
-    An infinite estimate lets the step size controller take a smaller step, and shift M then dominates the matrix. The end of
-    an inaccurate solve becomes NaN, so that a solve with fixed steps cannot keep it unseen.
+    An infinite estimate lets the step size controller try a smaller step, in which shift M dominates the matrix of a solve.
+    The end becomes NaN so that a solve with fixed steps, which asks for no estimate, cannot keep it unseen.
     """
     good = jnp.isfinite(sum(jnp.sum(v) for v in jax.tree.leaves(f)))
     if backward_error is not None:
-        accurate = backward_error <= jnp.sqrt(jnp.finfo(backward_error.dtype).eps)
-        good = good & accurate
-        y = jax.tree.map(lambda v: jnp.where(accurate, v, jnp.nan), y)
-    return y, jax.tree.map(lambda v: jnp.where(good, v, jnp.inf), error)
+        good = good & (backward_error <= jnp.sqrt(jnp.finfo(backward_error.dtype).eps))
+    return jax.tree.map(lambda v: jnp.where(good, v, jnp.nan), y), jax.tree.map(lambda v: jnp.where(good, v, jnp.inf), error)
 
 
 def finish(y0: PyTree, out: StepOutput, solver_state: Any) -> tuple[PyTree, PyTree, dict[str, Any], Any, dfx.RESULTS]:

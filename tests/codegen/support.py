@@ -13,7 +13,7 @@ from symdeq.codegen import Assignment, Program, emit_program, load_program
 from symdeq.model import System, t
 
 
-def substituted(system: System) -> list[sp.Expr]:
+def substituted(system: System) -> list[Any]:
     """The right-hand sides with the observed quantities substituted: exponential in general, fine for tests."""
     known: dict[sp.Basic, sp.Basic] = {}
     for equation in system.observed:
@@ -28,7 +28,9 @@ def evaluate(expressions: Sequence[sp.Basic], symbols: Sequence[sp.Symbol], valu
         return np.array([float(mpmath.re(v)) for v in function(*map(mpmath.mpf, map(float, values)))])
 
 
-def reference(system: System, expressions: Sequence[sp.Basic], time: float, y: Sequence[float], p: Sequence[float]) -> np.ndarray:
+def reference(
+    system: System, expressions: Sequence[sp.Basic], time: float, y: Sequence[float], p: Sequence[float]
+) -> np.ndarray:
     return evaluate(expressions, [t, *system.states, *system.params], [time, *y, *p])
 
 

@@ -12,7 +12,7 @@ from symdeq.codegen import emit, lower
 from tests.codegen import models
 
 _GOLDEN = Path(__file__).resolve().parent.parent / "golden"
-_ROOT = _GOLDEN.parent.parent
+_ROOT = Path(__file__).parent.parent.parent
 _NAMES = ("lotka_volterra", "rober", "driven")
 
 
@@ -27,9 +27,8 @@ def test_text_is_the_golden_one(name: str, update_golden: bool) -> None:
 
 def test_text_does_not_depend_on_the_hash_seed() -> None:
     program = (
-        "import json; from tests.codegen import models; from tests.codegen.test_emit import awkward; "
-        "from symdeq.codegen import emit, lower; "
-        f"print(json.dumps([emit(lower(f())) for f in (*(getattr(models, n) for n in {_NAMES!r}), awkward)]))"
+        "import json; from tests.codegen import models; from symdeq.codegen import emit, lower; "
+        f"print(json.dumps([emit(lower(getattr(models, name)())) for name in {(*_NAMES, 'awkward')!r}]))"
     )
     texts = []
     for seed in ("1", "2"):
@@ -51,7 +50,7 @@ def test_text_runs_with_jax_alone(tmp_path: Path) -> None:
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Refused())\n"
         "import driven\n"
-        "print(driven.rhs(0.5, (1.2, 0.1), (0.3, 0.2, 0.5))[0], driven.STATES)\n"
+        "print(driven.rhs(0.5, (1.2, 0.1), (0.2, 0.3, 0.5))[0], driven.STATES)\n"
     )
     (tmp_path / "driven.py").write_text((_GOLDEN / "driven.py").read_text(encoding="utf-8"), encoding="utf-8")
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)

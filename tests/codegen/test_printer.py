@@ -1,11 +1,14 @@
 """Each function of the table against mpmath: value, derivative, and the value in single precision."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.functions.special.error_functions import expint
 from sympy.logic.boolalg import And, Not, Or, Xor
 
@@ -16,12 +19,41 @@ from tests.codegen.support import scalar_function
 
 x, y = sp.symbols("x y", real=True)
 
-_ANYWHERE = (sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc, sp.sinc, sp.atan, sp.acot, sp.sinh, sp.cosh, sp.tanh, sp.coth)
-_ANYWHERE += (sp.sech, sp.csch, sp.asinh, sp.acsch, sp.erf, sp.erfc, sp.exp, sp.Si, sp.fresnels, sp.fresnelc, sp.Abs, sp.sign)
+_ANYWHERE = (
+    sp.sin,
+    sp.cos,
+    sp.tan,
+    sp.cot,
+    sp.sec,
+    sp.csc,
+    sp.sinc,
+    sp.atan,
+    sp.acot,
+    sp.sinh,
+    sp.cosh,
+    sp.tanh,
+    sp.coth,
+)
+_ANYWHERE += (
+    sp.sech,
+    sp.csch,
+    sp.asinh,
+    sp.acsch,
+    sp.erf,
+    sp.erfc,
+    sp.exp,
+    sp.Si,
+    sp.fresnels,
+    sp.fresnelc,
+    sp.Abs,
+    sp.sign,
+)
 _ANYWHERE += (sp.floor, sp.ceiling, sp.frac, sp.gamma, sp.Heaviside)
 CASES = [(function(x), (0.3, -0.7, 1.9)) for function in _ANYWHERE]
 CASES += [(function(x), (0.3, -0.7)) for function in (sp.asin, sp.acos, sp.atanh, sp.erfinv)]
-CASES += [(function(x), (1.3, 3.7)) for function in (sp.acosh, sp.log, sp.sqrt, sp.Ci, sp.loggamma, sp.Ei, sp.factorial)]
+CASES += [
+    (function(x), (1.3, 3.7)) for function in (sp.acosh, sp.log, sp.sqrt, sp.Ci, sp.loggamma, sp.Ei, sp.factorial)
+]
 CASES += [(function(x), (1.3, -3.7)) for function in (sp.asec, sp.acsc, sp.acoth)]
 CASES += [
     (sp.asech(x), (0.3, 0.7)),
@@ -65,7 +97,7 @@ CASES += [
 ]
 
 
-def _expected(expression: sp.Expr, value: float) -> tuple[float, float]:
+def _expected(expression: Any, value: float) -> tuple[float, float]:
     """Value and derivative by mpmath; the point is exact in both."""
     with mpmath.workdps(40):
         if isinstance(expression, sp.zeta):
@@ -80,39 +112,31 @@ def _expected(expression: sp.Expr, value: float) -> tuple[float, float]:
         return float(mpmath.re(f(point))), float(mpmath.re(mpmath.diff(f, point, h=mpmath.mpf(10) ** -15)))
 
 
-def _at(argument: sp.Expr, value: mpmath.mpf) -> mpmath.mpf:
+def _at(argument: Any, value: mpmath.mpf) -> mpmath.mpf:
     return value if argument == x else mpmath.mpf(float(argument))
 
 
 @pytest.mark.parametrize(("expression", "values"), CASES, ids=lambda c: str(c) if isinstance(c, sp.Basic) else "")
 def test_value_and_derivative(expression: sp.Expr, values: tuple[float, ...]) -> None:
+    """Compiled and batched, with the generated derivative and with that of JAX, and in single precision."""
     function = scalar_function(expression, x)
     derivative = scalar_function(Differentiator(lambda symbol: sp.Integer(1))(expression), x)
-    for value in values:
-        wanted, slope = _expected(expression, value)
-        assert float(function(jnp.float64(value))) == pytest.approx(wanted, rel=1e-13, abs=1e-14)
-        assert float(derivative(jnp.float64(value))) == pytest.approx(slope, rel=1e-11, abs=1e-12)
-        single = function(jnp.float32(value))
-        assert single.dtype == jnp.float32
-        assert float(single) == pytest.approx(wanted, rel=2e-4, abs=1e-5)
-
-
-@pytest.mark.parametrize(("expression", "values"), CASES, ids=lambda c: str(c) if isinstance(c, sp.Basic) else "")
-def test_works_under_jit_vmap_and_grad(expression: sp.Expr, values: tuple[float, ...]) -> None:
-    function = scalar_function(expression, x)
-    points = jnp.array(values)
-    batched = jax.jit(jax.vmap(function))(points)
-    np.testing.assert_allclose(batched, [float(function(v)) for v in points], rtol=1e-12)
-    slopes = jax.vmap(jax.grad(function))(points)
-    wanted = [_expected(expression, value)[1] for value in values]
-    np.testing.assert_allclose(slopes, wanted, rtol=1e-6, atol=1e-8)
+    wanted, slope = np.array([_expected(expression, value) for value in values]).T
+    compiled = jax.jit(jax.vmap(lambda v: (function(v), derivative(v), jax.grad(function)(v))))
+    got, generated, automatic = compiled(jnp.array(values, jnp.float64))
+    np.testing.assert_allclose(got, wanted, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(generated, slope, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(automatic, slope, rtol=1e-6, atol=1e-8)
+    single = function(jnp.array(values, jnp.float32))
+    assert single.dtype == jnp.float32
+    np.testing.assert_allclose(single, wanted, rtol=2e-4, atol=1e-5)
 
 
 def test_every_supported_function_has_a_form() -> None:
     methods = {
         kind for kind in SUPPORTED | INTERNAL for base in kind.__mro__ if f"_print_{base.__name__}" in vars(JaxSource)
     }
-    pairs = {sp.functions.elementary.piecewise.ExprCondPair}  # printed with its Piecewise
+    pairs = {ExprCondPair}  # printed with its Piecewise
     assert (SUPPORTED | INTERNAL) - set(TEMPLATES) - methods - pairs == set()
 
 

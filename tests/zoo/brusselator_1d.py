@@ -110,7 +110,7 @@ def brusselator_1d(n: int) -> Problem:
     return Problem(
         name=f"brusselator_1d_{n}",
         source=(
-            "E. Hairer and G. Wanner (1996), Solving Ordinary Differential Equations II, sec. IV.10, eq. (10.14), "
+            "E. Hairer and G. Wanner (1996), Solving Ordinary Differential Equations II, sec. IV.10, "
             "problem BRUSS. Reference: collocation.py."
         ),
         states=tuple(f"{name}{i}" for i in range(1, n + 1) for name in "uv"),

@@ -51,7 +51,7 @@ PROBLEM = Problem(
     name="linear_stiff",
     source=(
         "After C. F. Curtiss and J. O. Hirschfelder (1952), Integration of stiff equations, Proc. Natl. Acad. Sci. "
-        "38:235-243, eq. (1), y' = (y − G)/a with a slowly decaying G. Reference: the closed form."
+        "38:235-243, y' = (y − G)/a with a slowly decaying G. Reference: the closed form."
     ),
     states=("u", "v"),
     parameters=("k",),

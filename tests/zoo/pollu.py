@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -46,8 +48,10 @@ INITIAL = {2: 0.2, 4: 0.04, 7: 0.1, 8: 0.3, 9: 0.01, 17: 0.007}
 def _stoichiometry():
     matrix = np.zeros((20, 25))
     for j, (consumed, produced) in enumerate(REACTIONS):
-        np.add.at(matrix, (np.array(consumed) - 1, j), -1.0)
-        np.add.at(matrix, (np.array(produced) - 1, j), 1.0)
+        for i in consumed:
+            matrix[i - 1, j] -= 1.0
+        for i in produced:
+            matrix[i - 1, j] += 1.0
     return matrix
 
 
@@ -61,7 +65,7 @@ def build():
 
     y = {i: sd.state(f"y{i}", INITIAL.get(i, 0.0)) for i in range(1, 21)}
     k = [sd.parameter(f"k{j}", value) for j, value in enumerate(RATE_CONSTANTS, 1)]
-    slopes = dict.fromkeys(y, 0)
+    slopes: dict[int, Any] = dict.fromkeys(y, 0)
     for rate_constant, (consumed, produced) in zip(k, REACTIONS, strict=True):
         rate = rate_constant
         for i in consumed:
@@ -185,7 +189,7 @@ PROBLEM = Problem(
     name="pollu",
     source=(
         "J. G. Verwer (1994), Gauss-Seidel iteration for stiff ODEs from chemical kinetics, SIAM J. Sci. Comput. "
-        "15:1243-1259. Reference: collocation.py; it agrees with F. Mazzia and C. Magherini (2008), Test Set for IVP "
+        "15:1243. Reference: collocation.py; it agrees with F. Mazzia and C. Magherini (2008), Test Set for IVP "
         "Solvers, problem POLLU."
     ),
     states=tuple(f"y{i}" for i in range(1, 21)),

@@ -50,7 +50,7 @@ PROBLEM = Problem(
     name="prothero_robinson",
     source=(
         "A. Prothero and A. Robinson (1974), On the stability and accuracy of one-step methods for solving stiff "
-        "systems of ordinary differential equations, Math. Comp. 28:145-162, eq. (1.3), with φ(t) = sin(t + π/4) as in "
+        "systems of ordinary differential equations, Math. Comp. 28:145-162, with φ(t) = sin(t + π/4) as in "
         "E. Hairer and G. Wanner (1996), Solving Ordinary Differential Equations II, sec. IV.15. Reference: the closed "
         "form."
     ),

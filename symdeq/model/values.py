@@ -1,0 +1,51 @@
+"""Values at the door: numbers of every kind become exact SymPy numbers, expressions pass, anything else is refused."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import sympy as sp
+
+from symdeq._errors import ModelError
+
+
+def number_or_expression(value: Any, role: str) -> sp.Expr:
+    """A value as a SymPy expression; `role` names it in the error for anything that is neither a finite number nor an expression."""
+    if isinstance(value, sp.Expr):
+        if value.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
+            raise ModelError(f"{_sentence(role)} is not finite: {value}.")
+        return value
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return sp.Integer(int(value))
+    number = finite(value, role)
+    return sp.Integer(int(number)) if number.is_integer() and abs(number) < 2**53 else sp.Float(number)
+
+
+def finite(value: Any, role: str) -> float:
+    """A finite real number from a Python, NumPy, JAX or SymPy number."""
+    try:
+        number = _as_float(value)
+    except OverflowError:
+        raise ModelError(f"{_sentence(role)} is too large for a floating-point number.") from None
+    except (TypeError, ValueError):
+        raise ModelError(f"{_sentence(role)} must be a number, not {value!r}.") from None
+    if not math.isfinite(number):
+        raise ModelError(f"{_sentence(role)} must be finite, not {number}.")
+    return number
+
+
+def _as_float(value: Any) -> float:
+    if isinstance(value, sp.Expr):
+        if not value.is_number or value.is_real is False:
+            raise TypeError
+    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
+        # A scalar array: its kind tells numbers from truth values, text and complex numbers.
+        if getattr(value, "ndim", None) != 0 or getattr(getattr(value, "dtype", None), "kind", "V") not in "iufV":
+            raise TypeError
+    return float(value)
+
+
+def _sentence(role: str) -> str:
+    return role[0].upper() + role[1:]

@@ -1,0 +1,57 @@
+"""SciPy's `solve_ivp` with the field and the Jacobian written by hand for NumPy."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import scipy.integrate
+
+from tests.zoo import Problem
+
+from .base import AbstractPeer, Work
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SciPy(AbstractPeer):
+    """One method of `solve_ivp`; with the analytic Jacobian where it takes one.
+
+    Arguments:
+        method: SciPy's name of it
+        only_stiff: the problems that it is for: stiff ones, those that are not, or (None) both
+    """
+
+    method: str
+    only_stiff: bool | None = None
+
+    def fits(self, problem: Problem) -> bool:
+        return problem.mass is None and self.only_stiff in (None, problem.stiff)
+
+    def _call(self, problem: Problem, times: Any) -> Any:
+        jac = {} if self.method == "DOP853" else {"jac": problem.numpy_jac}
+        return scipy.integrate.solve_ivp(
+            problem.numpy_rhs,
+            (problem.t0, problem.t1),
+            problem.y0,
+            method=self.method,
+            t_eval=times,
+            args=(problem.params,),
+            rtol=problem.rtol,
+            atol=problem.atol,
+            **jac,
+        )
+
+    def solve(self, problem: Problem) -> Work:
+        start = time.perf_counter()
+        solution = self._call(problem, problem.ts)
+        first = time.perf_counter() - start
+        states = solution.y.T if solution.success else np.full((len(problem.ts), len(problem.y0)), np.nan)
+        # Only the accepted steps are to be had.
+        steps = len(self._call(problem, None).t) - 1
+        return Work(run=lambda: self._call(problem, problem.ts), result=states, first=first, steps=steps)
+
+    def gradient(self, problem: Problem) -> None:
+        return None

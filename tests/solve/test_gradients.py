@@ -1,0 +1,116 @@
+"""Gradients through `solve` against finite differences of tight solves, and against each other."""
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import symdeq as sd
+from tests import models
+
+
+def test_gradient_through_robertson_agrees_with_finite_differences_of_a_tight_solve():
+    model = models.rober()
+    ts = np.geomspace(1e-2, 1e5, 20)
+    scale = jnp.array([1.0, 1e4, 1.0])
+
+    def loss(log_k, rtol, atol):
+        values = {name: jnp.exp(log_k[i]) for i, name in enumerate(("k1", "k2", "k3"))}
+        return jnp.sum((sd.solve(model.replace(values), t1=1e5, saveat=ts, rtol=rtol, atol=atol).ys * scale) ** 2)
+
+    log_k = jnp.log(model.values)
+    gradient = jax.jit(jax.grad(loss))(log_k, 1e-6, 1e-9)
+    tight = jax.jit(loss)
+    h = 1e-3
+    for i in range(3):
+        # Central differences extrapolated once (Richardson), so that the reference is good to some 1e-9.
+        d = [
+            (tight(log_k.at[i].add(s), 1e-11, 1e-15) - tight(log_k.at[i].add(-s), 1e-11, 1e-15)) / (2 * s) for s in (h, h / 2)
+        ]
+        expected = (4 * d[1] - d[0]) / 3
+        assert float(gradient[i]) == pytest.approx(float(expected), rel=1e-4)
+
+
+ADJOINTS = [dfx.RecursiveCheckpointAdjoint(), dfx.DirectAdjoint(), dfx.BacksolveAdjoint()]
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=lambda a: type(a).__name__)
+def test_adjoints_agree(adjoint):
+    model = models.lotka_volterra()
+    ts = np.linspace(0.5, 5.0, 10)
+
+    def loss(a, adjoint):
+        sol = sd.solve(model.replace(a=a), t1=5.0, saveat=ts, adjoint=adjoint, rtol=1e-8, atol=1e-8, max_steps=512)
+        return jnp.sum(sol.ys**2)
+
+    expected = jax.jacfwd(lambda a: loss(a, dfx.ForwardMode()))(1.5)
+    assert float(jax.grad(lambda a: loss(a, adjoint))(1.5)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_gradient_with_respect_to_a_model_is_a_model():
+    model = models.growth()
+    gradient = eqx.filter_grad(lambda m: sd.solve(m, t1=2.0, saveat=[2.0], rtol=1e-10, atol=1e-10, max_steps=512).ys[0, 0])(model)
+    assert float(gradient["alpha"]) == pytest.approx(2.0 * 2.0 * np.exp(1.4), rel=1e-7)
+
+
+def test_gradient_with_respect_to_initial_values_and_times():
+    model = models.growth()
+
+    def end(start, t1):
+        return sd.solve(
+            model.replace(r=start), t1=t1, saveat=dfx.SaveAt(t1=True), rtol=1e-10, atol=1e-10, max_steps=512
+        ).ys[0, 0]
+
+    by_start, by_time = jax.grad(end, argnums=(0, 1))(2.0, 2.0)
+    assert float(by_start) == pytest.approx(np.exp(1.4), rel=1e-7)
+    assert float(by_time) == pytest.approx(0.7 * 2.0 * np.exp(1.4), rel=1e-5)
+
+
+def test_gradient_through_algebraic_equations():
+    model = models.algebraic()
+
+    def end(k):
+        return sd.solve(model.replace(k=k), t1=1.0, saveat=[1.0], rtol=1e-10, atol=1e-12, max_steps=512).ys[0]
+
+    h = 1e-4
+    expected = (np.asarray(end(1 + h)) - np.asarray(end(1 - h))) / (2 * h)
+    np.testing.assert_allclose(jax.jacrev(end)(1.0), expected, rtol=1e-6)
+
+
+def test_batches_equal_single_solves_and_one_failure_harms_none():
+    model = models.growth()
+    alphas = jnp.array([0.1, 500.0, 0.7])
+
+    def end(alpha):
+        sol = sd.solve(model.replace(alpha=alpha), t1=2.0, saveat=[1.0, 2.0], max_steps=300)
+        return sol.ys[:, 0], sol.ok
+
+    ys, ok = jax.vmap(end)(alphas)
+    np.testing.assert_array_equal(ok, [True, False, True])
+    for k in (0, 2):
+        np.testing.assert_allclose(ys[k], end(float(alphas[k]))[0], rtol=1e-12)
+        np.testing.assert_allclose(ys[k], 2.0 * np.exp(alphas[k] * np.array([1.0, 2.0])), rtol=1e-5)
+    assert np.isnan(ys[1]).any()
+
+
+def test_new_values_never_recompile():
+    model, count = models.lotka_volterra(), 0
+
+    @jax.jit
+    def end(a, x, t1, ts):
+        nonlocal count
+        count += 1
+        return sd.solve(model.replace({"a": a, "x": x}), t1=t1, saveat=ts).ys[-1]
+
+    for k in range(3):
+        end(1.5 + 0.1 * k, 1.0 + k, 5.0 + k, jnp.linspace(0, 5, 4))
+    assert count == 1
+    from symdeq.solve.problem import _compiled_run
+
+    sd.solve(model, t1=5.0, saveat=np.linspace(0, 5, 4))
+    before = _compiled_run._cached._cache_size()  # pyright: ignore
+    for k in range(3):
+        sd.solve(model.replace(a=1.5 + 0.1 * k), t1=5.0 + k, saveat=np.linspace(0.1, 5, 4), rtol=10.0 ** (-5 - k))
+    assert _compiled_run._cached._cache_size() == before  # pyright: ignore
