@@ -11,7 +11,7 @@ from symdeq._errors import SymdeqError as SymdeqError
 from symdeq._errors import SymdeqWarning as SymdeqWarning
 from symdeq._errors import UnsupportedError as UnsupportedError
 from symdeq.compiled import Model as Model
-from symdeq.compiled import compile as compile  # noqa: A004
+from symdeq.compiled import compile as compile
 from symdeq.model import D as D
 from symdeq.model import Eq as Eq
 from symdeq.model import Equation as Equation

@@ -16,7 +16,9 @@ def report(model: Model) -> str:
     system, generated = model.system, model.generated
     structure, n = system.structure, len(system.states)
     assert structure is not None
-    kind = "ordinary differential equations" if structure.kind == "ode" else "differential-algebraic equations of index 1"
+    kind = (
+        "ordinary differential equations" if structure.kind == "ode" else "differential-algebraic equations of index 1"
+    )
     lines = [f"Model `{system.name}`: {kind}", f"  states      {_listed([s.name for s in system.states])}"]
     if system.params:
         lines.append(f"  parameters  {_listed([s.name for s in system.params])}")

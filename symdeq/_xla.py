@@ -1,8 +1,9 @@
 """One option of XLA's CPU backend that makes a solver step cost what it costs in C.
 
-XLA compiles a small `while` loop into one native function, and runs a larger one operation by operation. What counts as small is a number of
-bytes touched in an iteration, by default a few hundred, which most solves exceed. The option has to be in `XLA_FLAGS` before the first computation of the
-process. `docs/decisions/002-xla-option.md` has the measurements behind the value.
+XLA compiles a small `while` loop into one native function, and runs a larger one operation by operation. What counts as
+small is a number of bytes touched in an iteration, by default a few hundred, which most solves exceed. The option has
+to be in `XLA_FLAGS` before the first computation of the process. `docs/decisions/002-xla-option.md` has the
+measurements behind the value.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from symdeq._errors import SymdeqWarning
 _KEY = "xla_cpu_small_while_loop_byte_threshold"
 _FLAG = "--xla_backend_extra_options="
 _SWITCH = "SYMDEQ_XLA_TUNING"
+_COST = "3 to 10 times slower"
 # Chosen by benchmark: no loop was slower with it than with any smaller value.
 _THRESHOLD = 1_000_000_000
 
@@ -25,8 +27,10 @@ class Tuning(Enum):
 
     active = "XLA's option for small loops is set: CPU solves run as one native loop"
     user = "XLA's option for small loops was set by the environment before symdeq was imported"
-    disabled = f"XLA's option for small loops is off ({_SWITCH}=0): CPU solves run 3 to 10 times slower"
-    too_late = "XLA's option for small loops came too late (JAX had computed before symdeq was imported): CPU solves run 3 to 10 times slower"
+    disabled = f"XLA's option for small loops is off ({_SWITCH}=0): CPU solves run {_COST}"
+    too_late = (
+        f"XLA's option for small loops came too late (JAX computed before symdeq was imported): CPU solves run {_COST}"
+    )
 
 
 def _backend_is_running() -> bool:
@@ -44,7 +48,8 @@ def tune() -> Tuning:
         return Tuning.disabled
     if _backend_is_running():
         warnings.warn(
-            f"{Tuning.too_late.value}.\n  remedy: import symdeq before the first JAX computation, or set {_SWITCH}=0 to accept it",
+            f"{Tuning.too_late.value}.\n"
+            f"  remedy: import symdeq before the first JAX computation, or set {_SWITCH}=0 to accept it",
             SymdeqWarning,
             stacklevel=3,
         )

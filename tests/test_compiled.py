@@ -78,7 +78,16 @@ def test_trace_shows_every_pass(capsys):
     x = sd.state("x", 1.0)
     sd.compile(sd.System([Eq(D(x), -x)]), trace=True)
     shown = capsys.readouterr().out
-    for name in ("flatten", "split_noise", "lower_delays", "lower_events", "reduce_index", "tear", "simplify", "analyse"):
+    for name in (
+        "flatten",
+        "split_noise",
+        "lower_delays",
+        "lower_events",
+        "reduce_index",
+        "tear",
+        "simplify",
+        "analyse",
+    ):
         assert f"--- after {name}" in shown
 
 

@@ -1,4 +1,4 @@
-"""XLA's option for small loops: set when it can be, left alone when the user has decided, reported, warned of when late."""
+"""XLA's option for small loops: set where it can be, left alone where the user decided, and warned of when late."""
 
 import os
 import subprocess
@@ -14,7 +14,11 @@ PROGRAM = "import symdeq, os; print(symdeq._xla.TUNING.name); print(os.environ.g
 def run(program: str, **environment: str) -> list[str]:
     clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "SYMDEQ_XLA_TUNING")}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], env={**clean, **environment}, capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip().splitlines()
 

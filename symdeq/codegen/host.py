@@ -1,4 +1,4 @@
-"""Generated text on NumPy: for a look at a model at one point, where compiling by XLA would cost more than the answer is worth."""
+"""Generated text on NumPy: for a look at a model at one point, which is not worth a compilation by XLA."""
 
 from __future__ import annotations
 

@@ -40,6 +40,8 @@ def check_composed(system: System) -> None:
         from symdeq.model.units import check_units, parse_unit
 
         if system.time_unit is not None:
+            if not isinstance(system.time_unit, str):
+                raise ModelError(f"The unit of time must be text, not {system.time_unit!r}.", remedy='write it as "s"')
             parse_unit(system.time_unit, "t")
         check_units((*system.equations, *system.observed), system.time_unit)
 
@@ -47,7 +49,8 @@ def check_composed(system: System) -> None:
 def _check_parts(system: System) -> None:
     if not isinstance(system.name, str) or not all(part.isidentifier() for part in system.name.split(".")):
         raise ModelError(
-            f"{system.name!r} cannot be the name of a system.", remedy="use letters, digits and underscores, starting with a letter"
+            f"{system.name!r} cannot be the name of a system.",
+            remedy="use letters, digits and underscores, starting with a letter",
         )
     names = [part.name for part in system.subsystems]
     for name in names:

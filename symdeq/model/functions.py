@@ -1,8 +1,9 @@
-"""The SymPy functions that an equation may contain: those with an equivalent in JAX. Anything else is refused by name."""
+"""The SymPy functions that an equation may contain: those that JAX has. Anything else is refused by name."""
 
 from __future__ import annotations
 
 import sympy as sp
+from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.functions.special.error_functions import Ei, erf, erfc, erfinv, expint
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or, Xor
 
@@ -14,13 +15,23 @@ ELEMENTARY: frozenset[type] = frozenset(
         *(sp.asinh, sp.acosh, sp.atanh, sp.acoth, sp.asech, sp.acsch),
         *(sp.exp, sp.log, sp.Pow, sp.Add, sp.Mul),
         *(sp.Abs, sp.sign, sp.Heaviside, sp.floor, sp.ceiling, sp.frac, sp.Mod, sp.Min, sp.Max, sp.Piecewise),
-        sp.functions.elementary.piecewise.ExprCondPair,
+        ExprCondPair,
     }
 )
 SPECIAL: frozenset[type] = frozenset(
     {
         *(erf, erfc, erfinv, Ei, expint, sp.Si, sp.Ci, sp.fresnels, sp.fresnelc),
-        *(sp.gamma, sp.loggamma, sp.factorial, sp.polygamma, sp.beta, sp.lowergamma, sp.uppergamma, sp.zeta, sp.besseli),
+        *(
+            sp.gamma,
+            sp.loggamma,
+            sp.factorial,
+            sp.polygamma,
+            sp.beta,
+            sp.lowergamma,
+            sp.uppergamma,
+            sp.zeta,
+            sp.besseli,
+        ),
     }
 )
 CONDITIONS: frozenset[type] = frozenset({sp.Gt, sp.Ge, sp.Lt, sp.Le, sp.Eq, sp.Ne, And, Or, Not, Xor, sp.ITE})

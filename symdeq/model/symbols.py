@@ -61,14 +61,14 @@ class ModelSymbol(sp.Symbol):
     # The same as text: SymPy orders symbols by comparing hashable contents, so they must be of one comparable type.
     _declared: str
 
-    def __new__(cls, name: str, **facts: Any) -> ModelSymbol:
+    def __new__(cls, name: str, **facts: Any) -> Self:
         given = tuple(sorted(facts.items()))
         declared = "; ".join(f"{field}={_full_text(value)}" for field, value in given)
         # SymPy caches expressions and may return one that was built of symbols declared earlier. If those were equal without being
         # the same object, the order of declaration, and with it the state vector, would depend on what had been built before.
         known = _DECLARED.get((cls, name, declared))
         if known is not None:
-            return known
+            return known  # pyright: ignore[reportReturnType]
         self = sp.Symbol.__xnew__(cls, name, real=True)
         self.facts = given
         self._declared = declared
@@ -96,7 +96,9 @@ class ModelSymbol(sp.Symbol):
 
     def prefixed(self, prefix: str) -> Self:
         """The same symbol as a part of something larger: `prefix` before its name and before those in its initial value."""
-        inner = {s: s.prefixed(prefix) for _, value in self.facts for s in symbols_in(value) if isinstance(s, ModelSymbol)}
+        inner = {
+            s: s.prefixed(prefix) for _, value in self.facts for s in symbols_in(value) if isinstance(s, ModelSymbol)
+        }
         facts = {field: replaced(value, inner) for field, value in self.facts}
         return type(self)(prefix + self.name, **facts)  # pyright: ignore[reportReturnType]
 
@@ -283,10 +285,10 @@ def _given(**facts: Any) -> dict[str, Any]:
     return {field: value for field, value in facts.items() if value is not None}
 
 
-def replaced(value: Any, replacements: Mapping[sp.Basic, sp.Basic]) -> Any:
+def replaced(value: Any, replacements: Mapping[Any, Any]) -> Any:
     """A declared value with symbols exchanged: an expression, a guess of one, or anything else as it is."""
     if isinstance(value, Guess):
-        return Guess(value.value.xreplace(replacements))
+        return Guess(value.value.xreplace(replacements))  # pyright: ignore[reportArgumentType]
     return value.xreplace(replacements) if isinstance(value, sp.Basic) else value
 
 
@@ -333,7 +335,9 @@ def check_initial_value(name: str, value: sp.Expr | Guess | None) -> None:
                 remedy="an initial value may contain numbers and parameters only",
             )
     for phrase in unsupported(expression):
-        raise UnsupportedError(f"The initial value of `{name}` contains {phrase}, which has no equivalent in JAX.", where=where)
+        raise UnsupportedError(
+            f"The initial value of `{name}` contains {phrase}, which has no equivalent in JAX.", where=where
+        )
 
 
 def _checked_bounds(name: str, value: float | None, bounds: Any) -> tuple[float, float]:
@@ -361,9 +365,13 @@ def _bound(name: str, bound: Any, otherwise: float) -> float:
     return finite(bound, f"a bound of parameter `{name}`")
 
 
-def _checked_unit(name: str, unit: str | None) -> str | None:
+def _checked_unit(name: str, unit: Any) -> str | None:
     if unit is not None:
-        from symdeq.model.units import parse_unit  # here, because most models have no units and SymPy's are slow to import
+        from symdeq.model.units import (
+            parse_unit,
+        )  # here, because most models have no units and SymPy's are slow to import
 
+        if not isinstance(unit, str):
+            raise ModelError(f"The unit of `{name}` must be text, not {unit!r}.", remedy='write it as "mol/L"')
         parse_unit(unit, name)
     return unit

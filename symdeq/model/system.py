@@ -91,7 +91,7 @@ class System:
     def __post_init__(self) -> None:
         if self.stage is not Stage.DECLARED:
             return
-        declare = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        declare = lambda name, value: object.__setattr__(self, name, value)
         declare("equations", _checked_tuple(self.equations, Equation, "equations", "Eq(lhs, rhs)"))
         declare("subsystems", _checked_tuple(self.subsystems, System, "subsystems", "sd.System"))
         declare("observed", _observed(self.observed))
@@ -114,7 +114,7 @@ class System:
 
     def __getitem__(self, name: str) -> Any:
         """A symbol or a subsystem by name, named as it is seen from the outside: `part["x"]` is `part.x`."""
-        symbols: dict[str, ModelSymbol] = {s.name: s for s in (*(e.lhs for e in self.observed), *self.params, *self.states)}  # pyright: ignore[reportAssignmentType]
+        symbols = {s.name: s for s in (*self.observed_symbols, *self.params, *self.states)}
         if name in symbols:
             return self._outside(symbols[name])
         for part in self.subsystems:
@@ -122,8 +122,17 @@ class System:
                 return replace(part, name=f"{self.name}.{name}")
         names = [*symbols, *(part.name for part in self.subsystems)]
         close = difflib.get_close_matches(str(name), names, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+        hint = (
+            f"did you mean `{close[0]}`?"
+            if close
+            else f"it has {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+        )
         raise KeyError(f"System `{self.name}` has no symbol or subsystem `{name}`; {hint}")
+
+    @property
+    def observed_symbols(self) -> tuple[State, ...]:
+        """The names of the observed quantities, as symbols."""
+        return tuple(equation.lhs for equation in self.observed)  # pyright: ignore[reportReturnType]
 
     def _outside(self, symbol: ModelSymbol) -> ModelSymbol:
         return symbol.prefixed(f"{self.name}.")

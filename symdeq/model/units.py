@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import sympy as sp
 import sympy.physics.units as sympy_units
@@ -16,11 +17,18 @@ from sympy.physics.units.systems.si import SI, dimsys_SI
 
 from symdeq._errors import ModelError
 from symdeq.model.equations import Equation
-from symdeq.model.symbols import TimeDerivative, ModelSymbol, Time
+from symdeq.model.symbols import ModelSymbol, Time, TimeDerivative
 
 _FACTOR = re.compile(r"\s*(?:(?P<name>[^\W\d]\w*)|(?P<one>1))\s*(?:(?:\*\*|\^)\s*(?P<power>-?\d+))?\s*")
 # Names that SymPy lacks or spells otherwise.
-_OTHER_NAMES = {"M": ("mol/L", 1), "Hz": ("1/s", 1), "min": ("minute", 1), "L": ("liter", 1), "h": ("hour", 1), "d": ("day", 1)}
+_OTHER_NAMES = {
+    "M": ("mol/L", 1),
+    "Hz": ("1/s", 1),
+    "min": ("minute", 1),
+    "L": ("liter", 1),
+    "h": ("hour", 1),
+    "d": ("day", 1),
+}
 _PREFIXES = {"n": sp.Rational(1, 10**9), "u": sp.Rational(1, 10**6), "m": sp.Rational(1, 1000), "k": sp.Integer(1000)}
 
 
@@ -33,7 +41,9 @@ class Unit:
     text: str
 
     def fits(self, other: Unit) -> bool:
-        return self.powers == other.powers and sp.simplify(self.factor - other.factor) == 0
+        return self.powers == other.powers and (
+            self.factor == other.factor or sp.simplify(self.factor - other.factor) == 0
+        )
 
     def __pow__(self, power: sp.Expr) -> Unit:
         powers = tuple((name, value * power) for name, value in self.powers if value * power != 0)
@@ -66,7 +76,9 @@ def parse_unit(text: str, owner: str = "") -> Unit:
     while True:
         match = _FACTOR.match(text, position)
         if match is None:
-            raise ModelError(f"The unit {text!r} of `{owner}` cannot be read.", remedy='write it as "mol/L" or "kg*m**2/s**2"')
+            raise ModelError(
+                f"The unit {text!r} of `{owner}` cannot be read.", remedy='write it as "mol/L" or "kg*m**2/s**2"'
+            )
         factor = ONE if match["one"] else _named(match["name"], text, owner)
         result = result * factor ** sp.Integer(sign * int(match["power"] or 1))
         position = match.end()
@@ -88,7 +100,9 @@ def _named(name: str, text: str, owner: str) -> Unit:
         if len(name) > 1 and name[0] in _PREFIXES and _is_unit(name[1:]):
             unit = _named(name[1:], text, owner)
             return Unit(unit.factor * _PREFIXES[name[0]], unit.powers, name)
-        raise ModelError(f"`{name}` in the unit {text!r} of `{owner}` is not a unit.", remedy="use SymPy's names of units")
+        raise ModelError(
+            f"`{name}` in the unit {text!r} of `{owner}` is not a unit.", remedy="use SymPy's names of units"
+        )
     factor, dimension = SI._collect_factor_and_dimension(found)
     powers = dimsys_SI.get_dimensional_dependencies(dimension)
     return Unit(factor, tuple(sorted((str(base.name), sp.sympify(power)) for base, power in powers.items())), name)
@@ -116,12 +130,14 @@ def _declares_unit(symbol: sp.Symbol) -> bool:
 
 
 def _mismatch(what: str, equation: Equation) -> ModelError:
-    return ModelError(what, where=equation.located, remedy="correct the equation, or a unit; a symbol without a unit is not checked")
+    return ModelError(
+        what, where=equation.located, remedy="correct the equation, or a unit; a symbol without a unit is not checked"
+    )
 
 
 def _unit_of(expression: sp.Basic, equation: Equation, time_unit: str | None) -> Unit | None:
     """The unit of an expression; `None` where something without a declared unit is in it."""
-    recurse = lambda part: _unit_of(part, equation, time_unit)  # noqa: E731
+    recurse = lambda part: _unit_of(part, equation, time_unit)
     if isinstance(expression, TimeDerivative):
         if expression.state.unit is None or time_unit is None:
             return None
@@ -139,16 +155,17 @@ def _unit_of(expression: sp.Basic, equation: Equation, time_unit: str | None) ->
         if base is None:
             return None
         if exponent.is_number:
-            return base**exponent
+            return base ** sp.nsimplify(exponent, rational=True)  # m**1.0 is m
         return _agree([base, ONE], expression, equation)
     if isinstance(expression, sp.Add | sp.Min | sp.Max | sp.Abs | sp.Mod | sp.Rel):
         parts = [part for part in expression.args if not (part.is_number and part == 0)]
         unit = _agree([recurse(part) for part in parts], expression, equation)
         return ONE if isinstance(expression, sp.Rel) else unit
     if isinstance(expression, sp.Piecewise):
-        for _, condition in expression.args:
+        branches: Any = expression.args
+        for _, condition in branches:
             recurse(condition)
-        return _agree([recurse(value) for value, _ in expression.args if value != 0], expression, equation)
+        return _agree([recurse(value) for value, _ in branches if value != 0], expression, equation)
     if isinstance(expression, sp.sign | sp.atan2 | sp.Heaviside):
         for part in expression.args:
             recurse(part)

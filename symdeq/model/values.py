@@ -40,11 +40,14 @@ def _as_float(value: Any) -> float:
     if isinstance(value, sp.Expr):
         if not value.is_number or value.is_real is False:
             raise TypeError
-    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
-        # A scalar array: its kind tells numbers from truth values, text and complex numbers.
-        if getattr(value, "ndim", None) != 0 or getattr(getattr(value, "dtype", None), "kind", "V") not in "iufV":
-            raise TypeError
+    elif isinstance(value, bool) or not (isinstance(value, numbers.Real) or _is_scalar_array(value)):
+        raise TypeError
     return float(value)
+
+
+def _is_scalar_array(value: Any) -> bool:
+    """Whether a value is an array of no dimensions that holds a real number; its kind tells that from a truth value or text."""
+    return getattr(value, "ndim", None) == 0 and getattr(getattr(value, "dtype", None), "kind", "") in set("iufV")
 
 
 def _sentence(role: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import sympy as sp
 from sympy.polys.domains import QQ
 from sympy.polys.matrices import DomainMatrix
 
 from symdeq.model import Invariant, Stage, State, Structure, System
+from symdeq.model.algebra import multiplied_out
 from symdeq.model.symbols import Time
 from symdeq.passes.matching import ordered_blocks
 
@@ -19,51 +23,58 @@ def analyse(system: System) -> System:
     if system.stage >= Stage.ANALYSED:
         return system
     mass = tuple(0 if equation.lhs == 0 else 1 for equation in system.equations)
-    needs = _dependencies(system)
-    sparsity = tuple((i, j) for i, row in enumerate(needs) for j in row)
+    reached = _reached(system)
+    position: dict[sp.Basic, int] = {state: i for i, state in enumerate(system.states)}
+    needs = [sorted(position[s] for s in symbols if s in position) for symbols in reached]
     structure = Structure(
         kind="ode" if all(mass) else "dae",
         mass=mass,
-        sparsity=sparsity,
-        linear=_linear(system),
-        autonomous=not any(isinstance(s, Time) for e in (*system.equations, *system.observed) for s in e.rhs.free_symbols),
+        sparsity=tuple((i, j) for i, row in enumerate(needs) for j in row),
+        linear=_linear(system, position),
+        autonomous=not any(isinstance(s, Time) for symbols in reached for s in symbols),
         invariants=_invariants(system, mass),
-        blocks=tuple(tuple(block) for block in ordered_blocks([[j for j in row if j != i] for i, row in enumerate(needs)])),
+        blocks=tuple(map(tuple, ordered_blocks([[j for j in row if j != i] for i, row in enumerate(needs)]))),
     )
     return system.replace(structure=structure, stage=Stage.ANALYSED)
 
 
-def _dependencies(system: System) -> list[list[int]]:
-    """For each equation the positions of the states that it depends on, through the observed."""
-    position = {state: i for i, state in enumerate(system.states)}
-    through: dict[sp.Basic, frozenset[int]] = {state: frozenset({i}) for state, i in position.items()}
+def _reached(system: System) -> list[frozenset[sp.Basic]]:
+    """For each equation the states and, if it is among them, the time that it depends on, through the observed."""
+    through: dict[sp.Basic, frozenset[sp.Basic]] = {state: frozenset({state}) for state in system.states}
+
+    def reached(expression: sp.Expr) -> frozenset[sp.Basic]:
+        symbols = expression.free_symbols
+        times = frozenset(s for s in symbols if isinstance(s, Time))
+        return times.union(*(through[s] for s in symbols if s in through))
+
     for equation in system.observed:
-        through[equation.lhs] = frozenset().union(*(through.get(s, frozenset()) for s in equation.rhs.free_symbols))
-    return [
-        sorted(frozenset().union(*(through.get(s, frozenset()) for s in equation.rhs.free_symbols)))
-        for equation in system.equations
-    ]
+        through[equation.lhs] = reached(equation.rhs)
+    return [reached(equation.rhs) for equation in system.equations]
 
 
-def _linear(system: System) -> frozenset[tuple[int, int]]:
-    """Entries of the Jacobian that depend on neither states nor time; entries through the observed are not looked at."""
-    position = {state: i for i, state in enumerate(system.states)}
-    through = {e.lhs for e in system.observed}
+def _linear(system: System, position: dict[sp.Basic, int]) -> frozenset[tuple[int, int]]:
+    """Entries of the Jacobian whose constancy in states and time can be seen; those that go through observed quantities are left out."""
+    observed = {e.lhs: e.rhs for e in system.observed}
     found = set()
     for i, equation in enumerate(system.equations):
-        constant: dict[State, bool] = {}
-        opaque: set[sp.Basic] = set()
-        for term in sp.Add.make_args(equation.rhs):
-            moving = [s for s in term.free_symbols if isinstance(s, State | Time)]
-            is_linear = len(moving) == 1 and isinstance(moving[0], State) and not sp.diff(term, moving[0]).free_symbols & set(moving)
-            for symbol in moving:
-                if symbol in through:
-                    opaque |= {symbol}
-                elif isinstance(symbol, State):
-                    constant[symbol] = constant.get(symbol, True) and is_linear
-        if not opaque:
-            found |= {(i, position[state]) for state, is_constant in constant.items() if is_constant}
+        symbols = equation.rhs.free_symbols
+        if observed.keys() & symbols:
+            continue
+        moving = frozenset(s for s in symbols if isinstance(s, State | Time))
+        constant = moving & position.keys() - _varying(equation.rhs, moving)
+        found |= {(i, position[state]) for state in constant}
     return frozenset(found)
+
+
+def _varying(expression: sp.Expr, moving: frozenset[sp.Basic]) -> set[sp.Basic]:
+    """The symbols whose factor in an expression contains what moves, or that stand inside a function or a power."""
+    inside = expression.free_symbols & moving
+    if not inside or isinstance(expression, sp.Symbol):
+        return set()
+    parts = [part for part in expression.args if part.free_symbols & moving]
+    if isinstance(expression, sp.Add) or (isinstance(expression, sp.Mul) and len(parts) == 1):
+        return set().union(*(_varying(part, moving) for part in parts))  # pyright: ignore[reportArgumentType]
+    return inside
 
 
 def _invariants(system: System, mass: tuple[int, ...]) -> tuple[Invariant, ...]:
@@ -71,7 +82,7 @@ def _invariants(system: System, mass: tuple[int, ...]) -> tuple[Invariant, ...]:
     columns: dict[sp.Expr, int] = {}
     entries: dict[tuple[int, int], sp.Rational] = {}
     for i, equation in enumerate(system.equations):
-        for term in sp.Add.make_args(sp.expand(equation.rhs)):
+        for term in sp.Add.make_args(multiplied_out(equation.rhs)):
             number, rest = term.as_coeff_Mul(rational=False)
             if not number.is_Rational and not number.is_Float:
                 number, rest = sp.Integer(1), term
@@ -93,15 +104,13 @@ def _invariants(system: System, mass: tuple[int, ...]) -> tuple[Invariant, ...]:
     for (i, j), value in entries.items():
         if value != 0:
             sparse.setdefault(j, {})[i] = QQ.from_sympy(value)
-    null = DomainMatrix(sparse, (width, n), QQ).nullspace(divide_last=True).to_Matrix()
-    found = []
-    for k in range(null.rows):
-        row = [sp.Rational(v) for v in null.row(k)]
-        common = sp.ilcm(*(v.q for v in row)) if len(row) > 1 else row[0].q
-        whole = [v * common for v in row]
-        shared = sp.igcd(*(v.p for v in whole)) if len(whole) > 1 else abs(whole[0].p)
-        whole = [v / shared for v in whole]
-        if next(v for v in whole if v != 0) < 0:
-            whole = [-v for v in whole]
-        found.append(Invariant(tuple(whole), sp.Add(*(v * s for v, s in zip(whole, system.states, strict=True)))))  # pyright: ignore[reportArgumentType]
-    return tuple(found)
+    null = DomainMatrix(sparse, (width, n), QQ).nullspace(divide_last=True).to_list()
+    return tuple(_invariant(system, [Fraction(int(v.numerator), int(v.denominator)) for v in row]) for row in null)
+
+
+def _invariant(system: System, row: list[Fraction]) -> Invariant:
+    """A combination with whole numbers that have no common factor, the first of them positive."""
+    whole = [int(v * math.lcm(*(v.denominator for v in row))) for v in row]
+    shared = math.gcd(*whole) * (-1 if next(v for v in whole if v != 0) < 0 else 1)
+    coefficients = tuple(sp.Integer(v // shared) for v in whole)
+    return Invariant(coefficients, sp.Add(*(v * s for v, s in zip(coefficients, system.states, strict=True))))

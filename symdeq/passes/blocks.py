@@ -90,7 +90,9 @@ def _coefficients(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -
     return rows
 
 
-def _check_independent(matrix: list[list[sp.Expr]], equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> None:
+def _check_independent(
+    matrix: list[list[sp.Expr]], equations: Sequence[Equation], symbols: Sequence[sp.Symbol]
+) -> None:
     """Raise `ModelError` if the matrix is singular whatever the values in it, by its rank at a few points."""
     if any(factor.has(*_BRANCHED) for row in matrix for factor in row):
         return
@@ -133,7 +135,11 @@ def _eliminated(
         value = (constant - sp.Add(*(row[i] * symbols[i] for i in remaining))) / row[j]
         substituted.append(Equation(symbols[j], value, equation.origins))
         left = [
-            ([multiplied_out(a - other[j] / row[j] * b) for a, b in zip(other, row, strict=True)], c - other[j] / row[j] * constant, e)
+            (
+                [multiplied_out(a - other[j] / row[j] * b) for a, b in zip(other, row, strict=True)],
+                c - other[j] / row[j] * constant,
+                e,
+            )
             if other[j] != 0
             else (other, c, e)
             for other, c, e in left
@@ -168,7 +174,14 @@ def _torn(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> Solved
     explicit: list[Equation] = []
     torn: list[sp.Symbol] = []
     while unknown:
-        found = next(((i, value) for i in left if len(inside[i]) == 1 and (value := _next_value(equations[i], *inside[i], symbols))), None)
+        found = next(
+            (
+                (i, value)
+                for i in left
+                if len(inside[i]) == 1 and (value := _next_value(equations[i], *inside[i], symbols))
+            ),
+            None,
+        )
         if found is not None:
             i, value = found
             (known,) = inside[i]

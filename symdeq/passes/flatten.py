@@ -26,7 +26,7 @@ def flatten(system: System) -> System:
     if system.stage >= Stage.FLAT:
         return system
     merged = _checked(_merged(system), system)
-    definitions = {e.lhs: e.rhs for e in merged.observed}
+    definitions: dict[sp.Basic, sp.Expr] = {e.lhs: e.rhs for e in merged.observed}
     equations = tuple(_without_derivatives_of(definitions, e) for e in merged.equations)
     observed = tuple(_without_derivatives_of(definitions, e) for e in merged.observed)
     lowering = _lowering(replace(merged, equations=equations, observed=observed))
@@ -183,7 +183,11 @@ def _check_observed_derivatives(merged: _Merged, highest: Mapping[State, int]) -
         for symbol in sorted(equation.symbols, key=str):
             if isinstance(symbol, TimeDerivative) and symbol.order > highest.get(symbol.state, 0):
                 order = highest.get(symbol.state, 0)
-                has = f"no derivative of `{symbol.state}`" if order == 0 else f"no higher one than `{TimeDerivative(state=symbol.state, order=order)}`"
+                has = (
+                    f"no derivative of `{symbol.state}`"
+                    if order == 0
+                    else f"no higher one than `{TimeDerivative(state=symbol.state, order=order)}`"
+                )
                 raise UnsupportedError(
                     f"The observed quantity `{equation.lhs}` contains `{symbol}`, but the equations contain {has}.",
                     where=equation.located,

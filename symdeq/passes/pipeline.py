@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from symdeq.model import System
+from symdeq.model import Stage, System
 from symdeq.passes.analyse import analyse
 from symdeq.passes.flatten import flatten
 from symdeq.passes.lower_delays import lower_delays
@@ -29,9 +29,7 @@ PIPELINE: tuple[Pass, ...] = (
 )
 
 
-def run(
-    system: System, *, simplified: bool = True, trace: Callable[[str, System], None] | None = None
-) -> System:
+def run(system: System, *, simplified: bool = True, trace: Callable[[str, System], None] | None = None) -> System:
     """Take a declared system through every pass, verified after each.
 
     Arguments:
@@ -45,7 +43,7 @@ def run(
     """
     for step in PIPELINE:
         if step is simplify and not simplified:
-            step = _unsimplified  # noqa: PLW2901
+            step = _unsimplified
         system = step(system)
         verify(system)
         if trace is not None:
@@ -54,6 +52,4 @@ def run(
 
 
 def _unsimplified(system: System) -> System:
-    from symdeq.model import Stage
-
     return system if system.stage >= Stage.SIMPLIFIED else system.replace(stage=Stage.SIMPLIFIED)

@@ -23,7 +23,7 @@ def reduce_index(system: System) -> System:
     if system.stage >= Stage.INDEX_REDUCED:
         return system
     equations = (*system.equations, *system.observed)
-    columns = (*unknowns(system), *(e.lhs for e in system.observed))
+    columns = (*unknowns(system), *system.observed_symbols)
     match = maximum_matching(incidence(equations, columns), len(columns))
     if len(equations) != len(columns) or -1 in match:
         _refuse(system, equations, columns)
@@ -32,7 +32,7 @@ def reduce_index(system: System) -> System:
 
 def _refuse(system: System, equations: tuple[Equation, ...], columns: tuple[sp.Symbol, ...]) -> NoReturn:
     # A derivative counts as its state here: what has no partner even then is singular whatever is differentiated.
-    names = (*system.states, *(e.lhs for e in system.observed))
+    names = (*system.states, *system.observed_symbols)
     position = {symbol: j for j, symbol in enumerate(names)}
     rows = [
         sorted({position[s] for symbol in e.occurring if (s := getattr(symbol, "state", symbol)) in position})

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from symdeq.model import Equation, Stage, System
 
-# Above this many operations an expression is left alone: factoring is more than linear in them.
-_LARGEST = 400
+# A sum of more terms is left alone: grouping is quadratic in them.
+_MOST_TERMS = 200
 
 
 def simplify(system: System) -> System:
-    """Factor what all terms share and merge powers, wherever that saves operations. Nothing is expanded or cancelled."""
+    """Take shared factors out of sums wherever that saves operations. Nothing is expanded or cancelled."""
     if system.stage >= Stage.SIMPLIFIED:
         return system
     return system.replace(
@@ -28,32 +29,49 @@ def _simplified(equation: Equation) -> Equation:
 
 
 def cheapest(expression: sp.Expr) -> sp.Expr:
-    """The cheapest of a few equal forms of an expression; itself when none is cheaper."""
-    best, cost = expression, sp.count_ops(expression)
-    if cost < 2 or cost > _LARGEST:
+    """An equal form of an expression with shared factors taken out of its sums, outermost last; itself where that saves nothing."""
+    if (
+        isinstance(expression, Boolean) or not expression.args
+    ):  # rounding must not move the place where a condition changes
         return expression
-    for rewrite in (sp.factor_terms, _grouped):
-        candidate = rewrite(best)
-        if (other := sp.count_ops(candidate)) < cost:
-            best, cost = candidate, other
-    return best
+    parts = [cheapest(part) for part in expression.args]  # pyright: ignore[reportArgumentType]
+    if any(new is not old for new, old in zip(parts, expression.args, strict=True)):
+        rebuilt = expression.func(*parts)
+        if sp.count_ops(rebuilt) <= sp.count_ops(expression):
+            expression = rebuilt
+    if not isinstance(expression, sp.Add) or len(expression.args) > _MOST_TERMS:
+        return expression
+    grouped = _grouped(expression)
+    return grouped if grouped is not expression and sp.count_ops(grouped) < sp.count_ops(expression) else expression
 
 
 def _grouped(expression: sp.Expr) -> sp.Expr:
     """Terms collected by the factor that most of them share, again and again: `a*x - b*x*y + c*z` is `x*(a - b*y) + c*z`."""
     if not isinstance(expression, sp.Add):
         return expression
-    terms = list(expression.args)
-    counts: dict[sp.Basic, list[sp.Basic]] = {}
-    for term in terms:
-        for factor in sp.Mul.make_args(term):
+    terms = expression.args
+    users: dict[sp.Basic, list[int]] = {}
+    for i, term in enumerate(terms):
+        for factor in sp.Mul.make_args(term):  # pyright: ignore[reportArgumentType]
             if not factor.is_number:
-                counts.setdefault(factor, []).append(term)
-    if not counts:
+                users.setdefault(_unit_power(factor), []).append(i)
+    factor = max(
+        users, key=lambda f: len(users[f]), default=None
+    )  # the first of equals; SymPy's order of terms is canonical
+    if factor is None or len(users[factor]) < 2:
         return expression
-    factor, users = max(counts.items(), key=lambda item: (len(item[1]), sp.count_ops(item[0]), str(item[0])))
-    if len(users) < 2:
-        return expression
-    inside = sp.Add(*(term / factor for term in users))
-    outside = sp.Add(*(term for term in terms if term not in users))
-    return sp.Mul(factor, _grouped(inside), evaluate=True) + _grouped(outside)
+    chosen = set(users[factor])
+    inside = sp.Add(*(term / factor for i, term in enumerate(terms) if i in chosen))
+    outside = sp.Add(*(term for i, term in enumerate(terms) if i not in chosen))  # pyright: ignore[reportArgumentType]
+    return sp.Mul(factor, _grouped(inside)) + _grouped(outside)
+
+
+def _unit_power(factor: sp.Expr) -> sp.Expr:
+    """`x` for a whole positive power of `x`, `1/x` for a negative one, and anything else as it is.
+
+    Only then is the quotient of two powers as harmless as they are: `x**m + x**n` has no safe common factor.
+    """
+    base, exponent = factor.as_base_exp()
+    if exponent.is_Integer and base != 1:
+        return base if exponent > 0 else 1 / base
+    return factor

@@ -11,5 +11,7 @@ def split_noise(system: System) -> System:
     if system.stage >= Stage.NOISE_SPLIT:
         return system
     if system.noise:
-        raise UnsupportedError(f"System `{system.name}` has Brownian motions, which this version of symdeq does not solve.")
+        raise UnsupportedError(
+            f"System `{system.name}` has Brownian motions, which this version of symdeq does not solve."
+        )
     return system.replace(stage=Stage.NOISE_SPLIT)

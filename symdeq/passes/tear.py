@@ -15,7 +15,6 @@ from symdeq.model.algebra import linear_parts
 from symdeq.passes.blocks import solve_block
 from symdeq.passes.matching import cheapest_matching, incidence, ordered_blocks, unknowns
 
-
 _Initial = dict[ModelSymbol, sp.Expr | Guess | None]
 
 
@@ -24,7 +23,7 @@ def tear(system: System) -> System:
     if system.stage >= Stage.TORN:
         return system
     equations = (*system.equations, *system.observed)
-    columns = (*unknowns(system), *(e.lhs for e in system.observed))
+    columns = (*unknowns(system), *system.observed_symbols)
     rows = incidence(equations, columns)
     match = cheapest_matching(rows, lambda i, j: _cost(equations[i], columns[j]))
     solver = {column: row for row, column in enumerate(match)}
@@ -69,9 +68,11 @@ class _Work:
         self.explicit.update((equation.lhs, equation) for equation in solved.explicit)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def _name_slope(self, derivative: TimeDerivative) -> State:
-        taken = {s.name for s in (*self.system.states, *self.system.params, *(e.lhs for e in self.system.observed))}  # pyright: ignore[reportAttributeAccessIssue]
+        system = self.system
+        taken = {s.name for s in (*system.states, *system.params, *system.observed_symbols)}
         taken |= {s.name for s in self.slopes.values()}
-        name = f"{derivative.state.name}_t"
+        name = derivative.state.name
+        name += "t" if name.endswith(("_t", "_tt")) else "_t"  # x, x_t, x_tt
         while name in taken:
             name += "_"
         state = State(name, description=f"the first derivative of {derivative.state.name}")
@@ -80,12 +81,12 @@ class _Work:
 
     def result(self) -> System:
         used = {s for e in (*self.explicit.values(), *self.implicit.values()) for s in e.rhs.free_symbols}
-        rename: dict[sp.Basic, sp.Basic] = dict(self.slopes)
-        wanted = {e.lhs for e in self.system.observed}
+        rename: dict[sp.Basic, sp.Basic] = {**self.slopes}
+        wanted = set(self.system.observed_symbols)
         observed: list[Equation] = []
         integrated: dict[State, Equation] = {}
         for symbol, equation in self.explicit.items():
-            value = equation.rhs.xreplace(rename)
+            value = equation.subs(rename).rhs
             if isinstance(symbol, TimeDerivative):
                 if symbol in used and symbol not in self.slopes:
                     if not _is_alias(value):
@@ -103,7 +104,9 @@ class _Work:
     def _assembled(self, integrated: dict, implicit: dict, observed: list[Equation]) -> System:
         system = self.system
         states = tuple(s for s in system.states if s in integrated or s in implicit)
-        states += tuple(s for s in implicit if s not in set(states))  # derivatives and observed quantities that were torn
+        states += tuple(
+            s for s in implicit if s not in set(states)
+        )  # derivatives and observed quantities that were torn
         given: _Initial = {s: s.initial for s in states} | dict(system.initial) | self.new_initial
         for equation in observed:
             found = _handed_back(equation, given)

@@ -19,28 +19,28 @@ def verify(system: System) -> None:
         _verify_analysed(system)
 
 
-def _demand(holds: bool, system: System, rule: str) -> None:
-    if not holds:
-        raise VerificationError(f"{rule}\n{system}")
+def _demand(holds: bool, system: System, rule: str, *named: object) -> None:
+    if not holds:  # only now are the names written out: that takes longer than all the checks
+        raise VerificationError(f"{rule.format(*named)}\n{system}")
 
 
 def _verify_flat(system: System) -> None:
     _demand(not system.subsystems, system, "a flat system has subsystems")
-    names = [s.name for s in (*system.states, *system.params, *(e.lhs for e in system.observed))]  # pyright: ignore[reportAttributeAccessIssue]
-    _demand(len(set(names)) == len(names), system, "a name stands for two symbols")
+    symbols = (*system.states, *system.params, *system.observed_symbols)
+    _demand(len({s.name for s in symbols}) == len(symbols), system, "a name stands for two symbols")
     starts = tuple(s for s, _ in system.initial if system.stage >= Stage.TORN or not isinstance(s, TimeDerivative))
     _demand(starts == system.states, system, "initial values are not in the order of the states")
     params = set(system.params)
     for symbol, value in system.initial:
-        _demand(symbols_in(value) <= params, system, f"the initial value of {symbol} contains more than parameters")
-    known: set[sp.Basic] = {*system.states, *system.params, *(e.lhs for e in system.observed)}
+        _demand(symbols_in(value) <= params, system, "the start of {} contains more than parameters", symbol)
+    known: set[sp.Basic] = set(symbols)
     for equation in (*system.equations, *system.observed):
         for symbol in equation.symbols:
-            _demand(isinstance(symbol, ModelSymbol), system, f"{symbol} is not declared")
+            _demand(isinstance(symbol, ModelSymbol), system, "{} is not declared", symbol)
             if isinstance(symbol, TimeDerivative):
-                _demand(symbol.order == 1 and symbol.state in known, system, f"{symbol} is not of first order")
+                _demand(symbol.order == 1 and symbol.state in known, system, "{} is not of first order", symbol)
             else:
-                _demand(isinstance(symbol, Time) or symbol in known, system, f"{symbol} is not among the symbols")
+                _demand(isinstance(symbol, Time) or symbol in known, system, "{} is not among the symbols", symbol)
 
 
 def _verify_torn(system: System) -> None:
@@ -48,15 +48,15 @@ def _verify_torn(system: System) -> None:
     defined: set[sp.Basic] = {*system.states, *system.params}
     for equation in system.observed:
         missing = {s for s in equation.rhs.free_symbols if not isinstance(s, Time)} - defined
-        _demand(not missing, system, f"{equation} uses {missing} before it is defined")
+        _demand(not missing, system, "{} uses {} before it is defined", equation, missing)
         defined.add(equation.lhs)
-        _demand(isinstance(equation.lhs, State), system, f"{equation} does not define a symbol")
+        _demand(isinstance(equation.lhs, State), system, "{} does not define a symbol", equation)
     for state, equation in zip(system.states, system.equations, strict=True):
         derivative = TimeDerivative(state=state, order=1)
-        _demand(equation.lhs in (derivative, sp.S.Zero), system, f"{equation} stands where {derivative} should")
+        _demand(equation.lhs in (derivative, sp.S.Zero), system, "{} stands where {} should", equation, derivative)
         missing = {s for s in equation.rhs.free_symbols if not isinstance(s, Time)} - defined
-        _demand(not missing, system, f"{equation} uses {missing}, which is not defined")
-        _demand(isinstance(state, State), system, f"{state} is not a state")
+        _demand(not missing, system, "{} uses {}, which is not defined", equation, missing)
+        _demand(isinstance(state, State), system, "{} is not a state", state)
 
 
 def _verify_analysed(system: System) -> None:
@@ -65,9 +65,13 @@ def _verify_analysed(system: System) -> None:
         raise VerificationError(f"an analysed system has no structure\n{system}")
     mass = tuple(0 if equation.lhs == 0 else 1 for equation in system.equations)
     _demand(structure.mass == mass, system, "the mass matrix does not fit the equations")
-    _demand((structure.kind == "ode") == all(mass), system, f"{structure.kind} is not the kind of the system")
+    _demand((structure.kind == "ode") == all(mass), system, "{} is not the kind of the system", structure.kind)
     entries = structure.sparsity
     _demand(list(entries) == sorted(set(entries)), system, "the non-zeros of the Jacobian are not in order")
     _demand(all(0 <= i < n and 0 <= j < n for i, j in entries), system, "a non-zero is outside the Jacobian")
     _demand(structure.linear <= set(entries), system, "a linear entry is not a non-zero of the Jacobian")
-    _demand(sorted(i for block in structure.blocks for i in block) == list(range(n)), system, "the blocks do not hold each state once")
+    _demand(
+        sorted(i for block in structure.blocks for i in block) == list(range(n)),
+        system,
+        "the blocks do not hold each state once",
+    )

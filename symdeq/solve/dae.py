@@ -15,7 +15,8 @@ _MAX_STEPS = 64
 
 
 def consistent(functions: Functions, t0: Any, y0: Array, p: Any) -> tuple[Array, Array]:
-    """Initial values whose algebraic states fulfil the algebraic equations, found by Newton's method from the values given.
+    """Initial values whose algebraic states fulfil the algebraic equations, found by Newton's method from the values
+    given.
 
     Arguments:
 

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from symdeq._errors import ModelError, SymdeqWarning
@@ -45,7 +46,7 @@ class Request(eqx.Module):
 
     @property
     def traced(self) -> bool:
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self))
+        return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self))
 
     @property
     def asked(self) -> Any:
@@ -70,7 +71,7 @@ class Request(eqx.Module):
 
     @property
     def controller(self) -> dfx.AbstractStepSizeController:
-        """Integral control of the error for a method that estimates it, and `max_steps` equal steps for one that does not."""
+        """Integral control for a method that estimates its error, and `max_steps` equal steps for one that does not."""
         if not self.method.adaptive:
             return dfx.ConstantStepSize()
         return dfx.PIDController(rtol=self.rtol, atol=self.atol)
@@ -104,15 +105,25 @@ def check(
     """Turn the arguments of `solve` into a `Request` and the reason for its method, or raise `ModelError`."""
     if not isinstance(model, Model):
         raise ModelError(
-            f"solve needs a compiled model, not {type(model).__name__}.", remedy="model = sd.compile(system); sd.solve(model, ...)"
+            f"solve needs a compiled model, not {type(model).__name__}.",
+            remedy="model = sd.compile(system); sd.solve(model, ...)",
         )
     if key is not None:
         raise ModelError(f"`{model.system.name}` has no Brownian motion, so key= has no use.", remedy="leave key= out")
     if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
-        raise ModelError(f"max_steps must be a whole number from 1 on, not {max_steps!r}.", remedy="it bounds the work; default 16384")
+        raise ModelError(
+            f"max_steps must be a whole number from 1 on, not {max_steps!r}.",
+            remedy="it bounds the work; default 16384",
+        )
     _check_parameters(model)
     dtype = model.values.dtype
-    if t1 is None and saveat is not None and not isinstance(saveat, dfx.SaveAt) and np.ndim(saveat) == 1 and len(saveat):
+    if (
+        t1 is None
+        and saveat is not None
+        and not isinstance(saveat, dfx.SaveAt)
+        and np.ndim(saveat) == 1
+        and len(saveat)
+    ):
         t1 = saveat[-1]
     t0, t1 = _time(t0, "t0", model, dtype), _time(t1, "t1", model, dtype)
     if _concrete(t0, t1) and float(t0) == float(t1):
@@ -127,8 +138,13 @@ def check(
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
         )
     adjoint = _adjoint(adjoint)
-    if isinstance(adjoint, dfx.BacksolveAdjoint) and not (plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps):
-        raise ModelError("BacksolveAdjoint needs times to save at.", remedy="give saveat an array of times, or diffrax.SaveAt(t1=True)")
+    if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
+        plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
+    ):
+        raise ModelError(
+            "BacksolveAdjoint needs times to save at.",
+            remedy="give saveat an array of times, or diffrax.SaveAt(t1=True)",
+        )
     method = _method(model, solver, rtol, atol, t0, t1)
     request = Request(
         model=model,
@@ -150,7 +166,7 @@ def check(
 
 
 def _concrete(*values: Any) -> bool:
-    return not any(isinstance(v, jax.core.Tracer) for v in values)
+    return not any(isinstance(v, Tracer) for v in values)
 
 
 def _check_parameters(model: Model) -> None:
@@ -171,7 +187,10 @@ def _time(value: Any, name: str, model: Model, dtype: Any) -> Array:
     if value.ndim:
         raise ModelError(f"{name} must be a single time, not an array of shape {value.shape}.")
     if _concrete(value) and not math.isfinite(float(value)):
-        raise ModelError(f"{name} = {float(value)} is not finite.", remedy="steady states are found by sd.steady_state, not by t1 = infinity")
+        raise ModelError(
+            f"{name} = {float(value)} is not finite.",
+            remedy="steady states are found by sd.steady_state, not by t1 = infinity",
+        )
     return value
 
 
@@ -181,7 +200,9 @@ def _tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Ar
     except (TypeError, ValueError):
         raise ModelError(f"{name} must be a number, not {value!r}.") from None
     if value.shape not in ((), vector):
-        raise ModelError(f"{name} has the shape {value.shape}; it must be a number{f' or have shape {vector}' if vector else ''}.")
+        raise ModelError(
+            f"{name} has the shape {value.shape}; it must be a number{f' or have shape {vector}' if vector else ''}."
+        )
     if _concrete(value) and not bool(jnp.all(jnp.isfinite(value) & (value > 0))):
         raise ModelError(f"{name} must be positive and finite, not {value}.")
     return value
@@ -228,7 +249,9 @@ def _spaced(spacing: Any, t0: Array, t1: Array) -> np.ndarray:
     if not isinstance(spacing, int | float | np.number | jax.Array | np.ndarray) or isinstance(spacing, bool):
         raise ModelError(f"saveat={spacing!r} is neither times, nor a spacing, nor a diffrax.SaveAt.")
     if not _concrete(t0, t1):
-        raise ModelError("A spacing as saveat needs t0 and t1 that are known before tracing.", remedy="give the times as an array")
+        raise ModelError(
+            "A spacing as saveat needs t0 and t1 that are known before tracing.", remedy="give the times as an array"
+        )
     step, start, end = float(spacing), float(t0), float(t1)
     if not (math.isfinite(step) and step > 0):
         raise ModelError(f"The spacing saveat={step:g} must be positive.")
@@ -269,7 +292,9 @@ def _y0(model: Model, y0: Any) -> Array:
     if isinstance(y0, Mapping):
         for name in y0:
             if model.position(name)[0] != "state":
-                raise ModelError(f"y0 gives a value for `{name}`, which is not a state.", remedy="use model.replace for parameters")
+                raise ModelError(
+                    f"y0 gives a value for `{name}`, which is not a state.", remedy="use model.replace for parameters"
+                )
         model, y0 = model.replace(y0), None
     n = len(model.states)
     if y0 is None:
@@ -285,8 +310,9 @@ def _y0(model: Model, y0: Any) -> Array:
     except (TypeError, ValueError):
         raise ModelError(f"y0={y0!r} is neither an array nor a dictionary.") from None
     if value.shape != (n,):
+        names = ", ".join(s.name for s in model.states[:12]) + (", ..." if n > 12 else "")
         raise ModelError(
-            f"y0 has the shape {value.shape}; `{model.system.name}` has {n} states: {', '.join(s.name for s in model.states[:12])}.",
+            f"y0 has the shape {value.shape}; `{model.system.name}` has {n} states: {names}.",
             remedy="give one number a state, in that order; batches are jax.vmap",
         )
     if _concrete(value) and not bool(jnp.all(jnp.isfinite(value))):

@@ -20,7 +20,11 @@ def story(solution: Solution) -> str:
     )
     accepted, rejected = int(solution.stats["num_accepted_steps"]), int(solution.stats["num_rejected_steps"])
     tolerances = f", rtol {float(solution.rtol):g}, atol {float(solution.atol):g}" if method.adaptive else ""
-    lines = [head, f"  method  {method.name}: {method.reason}", f"  steps   {accepted} accepted, {rejected} rejected{tolerances}"]
+    lines = [
+        head,
+        f"  method  {method.name}: {method.reason}",
+        f"  steps   {accepted} accepted, {rejected} rejected{tolerances}",
+    ]
     lines += [f"  course  {line}" for line in _course(solution)]
     lines.append("  result  successful" if solution.ok else f"  FAILED  {solution.failure}")
     return "\n".join(lines)
@@ -39,14 +43,18 @@ def _course(solution: Solution) -> list[str]:
         name, kind = (implicit, "Rosenbrock") if stiff else (explicit, "explicit")
         why = "stability limited every step" if stiff else "stability never limited the steps"
         return [f"{name} ({kind}) throughout: {why}"]
-    first = float(stats.first_switch)
+    first, last = float(stats.first_switch), float(stats.last_switch)
     count = "once" if switches == 1 else f"{switches} times"
     if np.isfinite(first):
         # An even number of changes ends in the mode that it began in.
         began_stiff = bool(stats.implicit) == (switches % 2 == 0)
-        began = f"began with {implicit} (Rosenbrock), left it and came back" if began_stiff else f"began with {explicit} (explicit)"
+        began = (
+            f"began with {implicit} (Rosenbrock), left it and came back"
+            if began_stiff
+            else f"began with {explicit} (explicit)"
+        )
         lines = [f"{began}; switched to {implicit} (Rosenbrock) at t = {first:.4g}, where stability limited the steps"]
     else:
-        lines = [f"began with {implicit} (Rosenbrock); switched to {explicit} (explicit) at t = {float(stats.last_switch):.4g}"]
-    lines.append(f"{taken} {explicit} steps and {stiff} {implicit} steps; switched {count}, last at t = {float(stats.last_switch):.4g}")
+        lines = [f"began with {implicit} (Rosenbrock); switched to {explicit} (explicit) at t = {last:.4g}"]
+    lines.append(f"{taken} {explicit} steps and {stiff} {implicit} steps; switched {count}, last at t = {last:.4g}")
     return lines

@@ -17,7 +17,7 @@ def sentence(solution: Solution) -> str:
     t0, t1 = float(solution.t0), float(solution.t1)
     if not bool(solution.times_ok):
         return _said(
-            f"`{name}` was not solved: the times to save at are not in order, or not between t0 = {t0:g} and t1 = {t1:g}.",
+            f"`{name}` was not solved: saveat is not in order, or not between t0 = {t0:g} and t1 = {t1:g}.",
             "sort them, and keep them inside the interval",
         )
     missing = _named(solution, ~np.isfinite(np.asarray(solution.y0)))
@@ -29,9 +29,10 @@ def sentence(solution: Solution) -> str:
     if not bool(solution.start_ok):
         system = solution.model.system
         algebraic = [(s, e) for s, e in zip(system.states, system.equations, strict=True) if e.lhs == 0]
+        unknowns = ", ".join(f"`{s}`" for s, _ in algebraic)
         return _said(
-            f"`{name}` was not solved: no values of {', '.join(f'`{s}`' for s, _ in algebraic)} were found at t = {t0:g} that fulfil the "
-            "algebraic equations.\n" + "\n".join(f"  where:   {e.located}" for _, e in algebraic),
+            f"`{name}` was not solved: no values of {unknowns} were found at t = {t0:g} that fulfil the algebraic "
+            "equations.\n" + "\n".join(f"  where:   {e.located}" for _, e in algebraic),
             "give better starting values with sd.guess(...), and look whether these equations have a solution",
         )
     if solution.result == dfx.RESULTS.successful:
@@ -70,22 +71,27 @@ def _steps(solution: Solution, name: str, reached: float, t0: float, t1: float, 
         growing = (np.asarray(solution.y_end) * slopes * np.sign(t1 - t0) > 0)[sudden].all()
         what = "grows without bound there" if growing else "changes there faster than the time can be resolved"
         return _said(
-            f"{head}: {_named(solution, sudden)} {what} (a singularity of the solution).\n  state:   {_values(solution)}",
+            f"{head}: {_named(solution, sudden)} {what} (a singularity of the solution).\n"
+            f"  state:   {_values(solution)}",
             f"end before it, with t1 below {reached:.6g}, or check the signs and the domain of that equation",
         )
     fastest = solution.model.fastest_time_scale(reached, solution.y_end)
     mean = abs(reached - t0) / max(steps, 1)
     if solution.method.explicit_only and fastest < 0.1 * abs(t1 - reached) and mean < 30 * fastest:
+        left = abs(t1 - reached) / fastest
         return _said(
             f"{head}: the problem is stiff there.\n"
-            f"  why:     its fastest time scale is {fastest:.2g}, and the explicit {solution.method.name} may not step much beyond "
-            f"it, whatever the accuracy; {abs(t1 - reached) / max(fastest, 1e-300):.1e} such steps are left",
+            f"  why:     its fastest time scale is {fastest:.2g}, and the explicit {solution.method.name} may not "
+            f"step much beyond it, whatever the accuracy; {left:.1e} such steps are left",
             'use solver="auto" or sd.Rodas5P()',
         )
     remedy = "raise max_steps, or loosen rtol and atol"
     if solution.method.explicit_only:
         remedy += '; if it is stiff, use solver="auto"'
-    return _said(f"{head}: {abs(reached - t0) / abs(t1 - t0):.1%} of the interval is done.\n  state:   {_values(solution)}", remedy)
+    return _said(
+        f"{head}: {abs(reached - t0) / abs(t1 - t0):.1%} of the interval is done.\n  state:   {_values(solution)}",
+        remedy,
+    )
 
 
 def _said(what: str, remedy: str) -> str:
@@ -107,5 +113,7 @@ def _named(solution: Solution, mask: np.ndarray) -> str:
 
 
 def _values(solution: Solution) -> str:
-    pairs = [f"{s.name} = {float(v):.6g}" for s, v in zip(solution.model.states, np.asarray(solution.y_end), strict=True)]
+    pairs = [
+        f"{s.name} = {float(v):.6g}" for s, v in zip(solution.model.states, np.asarray(solution.y_end), strict=True)
+    ]
     return ", ".join(pairs[:8]) + (", ..." if len(pairs) > 8 else "")

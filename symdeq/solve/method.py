@@ -60,7 +60,8 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
     - `rtol`: the relative tolerance; `None` where it is traced.
     - `probe`: the time scales at the start.
 
-    Returns a `Method`. Raises `ModelError` for what is no solver, and `UnsupportedError` for a solver that cannot hold algebraic equations.
+    Returns a `Method`. Raises `ModelError` for what is no solver, and `UnsupportedError` for a solver that cannot hold
+    algebraic equations.
     """
     if isinstance(solver, dfx.AbstractSolver):
         if kind == "dae" and not isinstance(solver, AbstractRosenbrock | AutoSwitch):
@@ -80,7 +81,9 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
         method = ("Rosenbrock23", ROSENBROCK23) if loose else ("Rodas5P", RODAS5P)
         reason = f"algebraic equations need a method for stiff problems; {order}"
         return Method(AutoSwitch(TSIT5, method[1]), reason, method[0], start_implicit=True)
-    explicit, implicit, name = (BOSH3, ROSENBROCK23, "Bosh3/Rosenbrock23") if loose else (TSIT5, RODAS5P, "Tsit5/Rodas5P")
+    explicit, implicit, name = (
+        (BOSH3, ROSENBROCK23, "Bosh3/Rosenbrock23") if loose else (TSIT5, RODAS5P, "Tsit5/Rodas5P")
+    )
     judged = "stiff from the start" if probe.starts_stiff else "not stiff at the start"
     return Method(
         AutoSwitch(explicit, implicit),
@@ -88,4 +91,3 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
         name,
         start_implicit=probe.starts_stiff,
     )
-

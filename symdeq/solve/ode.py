@@ -1,4 +1,4 @@
-"""The seam between generated code and diffrax: one term that also offers the Jacobian, df/dt, the mass matrix and a solve."""
+"""The seam between generated code and diffrax: a term that also offers Jacobian, df/dt, mass matrix and solve."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ class GeneratedLinearisation(AbstractLinearisation):
     def mass(self, v: Any) -> Any:
         if not self.has_mass:
             return v
-        return pack([x if m else jnp.zeros_like(x) for m, x in zip(self.functions.generated.mass, tuple(v), strict=True)], v)
+        return pack(
+            [x if m else jnp.zeros_like(x) for m, x in zip(self.functions.generated.mass, tuple(v), strict=True)], v
+        )
 
     def factorise(self, shift: Array) -> Callable[[Any], Any]:
         if self.functions.has_sparse_lu:

@@ -16,7 +16,6 @@ from symdeq._errors import SolveError
 from symdeq.compiled import Model
 from symdeq.solve.dae import consistent
 from symdeq.solve.door import Request, check
-from symdeq.solve.method import Method
 from symdeq.solve.ode import GeneratedTerm
 from symdeq.solve.solution import Solution
 from symdeq.solve.times import CheckedTimes
@@ -53,26 +52,38 @@ def solve(
     Arguments:
 
     - `model`: from `compile`.
-    - `t1`: the end, a number, an array, or an expression in parameters; before `t0` to integrate backwards. May be left out if `saveat`
-        is an array: its last time.
+    - `t1`: the end, a number, an array, or an expression in parameters; before `t0` to integrate backwards. May be left
+        out if `saveat` is an array: its last time.
     - `t0`: the start, likewise; default 0.
-    - `saveat`: the times to save at, in order, shape (times,), any spacing; or a number, the spacing; or a `diffrax.SaveAt`. Default: the solver's
-        own steps, with the start.
-    - `rtol`, `atol`: relative and absolute tolerance of the local error; defaults 1e-6 and 1e-9, in float32 1e-4 and 1e-7. `atol` may have shape (states,).
-    - `solver`: `"auto"` (default) switches between an explicit and a Rosenbrock method as the steps demand; or any diffrax solver.
+    - `saveat`: the times to save at, in order, shape (times,), any spacing; or a number, the spacing; or a
+        `diffrax.SaveAt`. Default: the solver's own steps, with the start.
+    - `rtol`, `atol`: relative and absolute tolerance of the local error; defaults 1e-6 and 1e-9, in float32 1e-4 and
+        1e-7. `atol` may have shape (states,).
+    - `solver`: `"auto"` (default) switches between an explicit and a Rosenbrock method as the steps demand; or any
+        diffrax solver.
     - `adjoint`: how gradients are computed: `"auto"` (default, checkpointed reverse mode), or any diffrax adjoint.
     - `y0`: initial values over those of the model: shape (states,), or a dictionary by symbol or name.
     - `max_steps`: the most steps, accepted or not, before the solve gives up; default 16384.
     - `key`: a `jax.random.key`; for models with Brownian motions only.
-    - `throw`: raise an error if the solve fails (default), or return the failed `Solution`. Inside `jax.jit` nothing can be raised: look
-        at `solution.ok`; what was not reached is NaN.
+    - `throw`: raise an error if the solve fails (default), or return the failed `Solution`. Inside `jax.jit` nothing
+        can be raised: look at `solution.ok`; what was not reached is NaN.
     - `progress`: show a progress bar; default `False`.
 
-    Returns a `Solution`. Raises `ModelError` for arguments that cannot be right, and `SolveError` with time, state and remedy
-    for a solve that failed.
+    Returns a `Solution`. Raises `ModelError` for arguments that cannot be right, and `SolveError` with time, state and
+    remedy for a solve that failed.
     """
     request, reason = check(
-        model, t0=t0, t1=t1, saveat=saveat, rtol=rtol, atol=atol, solver=solver, adjoint=adjoint, y0=y0, max_steps=max_steps, key=key
+        model,
+        t0=t0,
+        t1=t1,
+        saveat=saveat,
+        rtol=rtol,
+        atol=atol,
+        solver=solver,
+        adjoint=adjoint,
+        y0=y0,
+        max_steps=max_steps,
+        key=key,
     )
     meter = _meter(progress)
     explained = dataclasses.replace(request.method, reason=reason)
@@ -166,13 +177,14 @@ def _unpacked(request: Request, raw: dfx.Solution) -> tuple[Any, Any, Array, Arr
         ys = _as_array(raw.ys)
         assert raw.ts is not None
         return raw.ts, ys, raw.ts[-1], ys[-1]
-    assert isinstance(raw.ts, dict) and isinstance(raw.ys, dict)
+    assert isinstance(raw.ts, dict)
+    assert isinstance(raw.ys, dict)
     ys = jax.tree.map(_as_array, raw.ys["user"], is_leaf=lambda v: isinstance(v, tuple))
     return raw.ts["user"], ys, raw.ts["end"][0], _as_array(raw.ys["end"])[0]
 
 
 def _saveat(request: Request) -> tuple[dfx.SaveAt, Array]:
-    """What diffrax saves: what was asked for, and the end, by which failures are diagnosed; and whether the times are in order."""
+    """What diffrax saves: what was asked for, and the end, to diagnose failures; and whether the times are in order."""
     ok = jnp.asarray(True)
     sign = jnp.where(request.t1 < request.t0, -1, 1)
     t0, t1 = request.t0 * sign, request.t1 * sign

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool
 
 from symdeq._errors import MissingExtraError, ModelError
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class Solution(eqx.Module):
     """What `solve` returns; a PyTree, so that it may leave a jitted or vmapped function.
 
-    - `ts`: the times, shape (times,). At the solver's own steps if no `saveat` was given; inside `jax.jit` they are then padded with infinity.
+    - `ts`: the times, shape (times,). At the solver's own steps if no `saveat` was given; inside `jax.jit` they are
+        then padded with infinity.
     - `ys`: the states, shape (times, states), in the order of `model.states`; NaN where the solve did not get to.
     - `model`: the model with the values that were solved with.
     - `stats`: `num_steps`, `num_accepted_steps`, `num_rejected_steps`.
@@ -56,14 +58,14 @@ class Solution(eqx.Module):
 
     @property
     def ok(self) -> Any:
-        """Whether the solve reached its end with finite values: a `bool`, inside `jax.jit` an array, under `jax.vmap` one a lane."""
+        """Whether the end was reached with finite values: a `bool`; an array in `jax.jit`, and from `jax.vmap`."""
         done = (self.result == dfx.RESULTS.successful) | (self.result == dfx.RESULTS.event_occurred)
         good = done & self.times_ok & self.start_ok & jnp.all(jnp.isfinite(self.y_end), axis=-1)
-        return good if isinstance(good, jax.core.Tracer) or good.ndim else bool(good)
+        return good if isinstance(good, Tracer) or good.ndim else bool(good)
 
     @property
     def failure(self) -> str:
-        """Why the solve failed, in full sentences with times, states and the remedy; `""` if it did not. Not inside `jax.jit`."""
+        """Why the solve failed: time, states and remedy in full sentences; `""` if it did not. Not inside `jax.jit`."""
         from symdeq.solve.failure import sentence
 
         return sentence(self)
@@ -73,8 +75,8 @@ class Solution(eqx.Module):
 
         Arguments:
 
-        - `quantity`: a state, a parameter, an observed quantity, a derivative `D(x)`, any expression of them and of `t`, or the name
-            of a symbol. What the compiler eliminated works like everything else.
+        - `quantity`: a state, a parameter, an observed quantity, a derivative `D(x)`, any expression of them and of
+            `t`, or the name of a symbol. What the compiler eliminated works like everything else.
 
         Raises `ModelError` for a symbol that the model does not have.
         """
@@ -108,12 +110,14 @@ class Solution(eqx.Module):
 
         Arguments:
 
-        - `quantities`: states or expressions, as in `solution[...]`; default all states. Those of very different size get axes of their own.
+        - `quantities`: states or expressions, as in `solution[...]`; default all states. Those of very different size
+            get axes of their own.
         - `against`: the quantity on the x axis, for a phase plane; default time.
         - `xscale`: `"linear"`, `"log"`, or `"auto"` (default): logarithmic where the saved times are.
         - `ax`: the matplotlib axes to draw into; default new ones.
 
-        Returns the matplotlib axes, an array of them if there are several. Raises `MissingExtraError` without matplotlib.
+        Returns the matplotlib axes, an array of them if there are several. Raises `MissingExtraError` without
+        matplotlib.
         """
         from symdeq.solve.plot import plot
 
@@ -133,7 +137,7 @@ class Solution(eqx.Module):
         return pd.DataFrame(data, index=pd.Index(np.asarray(self.ts), name="t"))
 
     def __repr__(self) -> str:
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self.ts)):
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self.ts)):
             return f"Solution of `{self.model.system.name}` (traced)"
         if self.t_end.ndim:
             return f"Solutions of `{self.model.system.name}`: a batch of shape {self.t_end.shape}"
@@ -144,7 +148,7 @@ class Solution(eqx.Module):
     def _check_plain(self) -> None:
         if not self.plain:
             raise ModelError(
-                "This solution holds what a diffrax.SaveAt with its own `fn` or several `subs` asked for, and not plain states.",
+                "This solution holds what a diffrax.SaveAt with `fn` or several `subs` asked for, not plain states.",
                 remedy="use sol.ts and sol.ys, or solve with an array of times",
             )
 

@@ -1,9 +1,9 @@
 """Times to save at that were checked before the solve, so that the compiled program need not check them again.
 
-diffrax checks that `SaveAt(ts=...)` is sorted and inside the interval by calls from the compiled program back into Python. Such a program cannot be
-kept in JAX's persistent compilation cache, cannot be exported, and waits for the host on a GPU. `CheckedTimes` wraps an array
-for which the checks have been made (`solve` makes them at the door, and for traced times as a result value), answers diffrax's
-comparisons at once, and is the array in every other respect.
+diffrax checks that `SaveAt(ts=...)` is sorted and inside the interval by calls from the compiled program back into
+Python. Such a program cannot be kept in JAX's persistent compilation cache, cannot be exported, and waits for the host
+on a GPU. `CheckedTimes` wraps an array for which the checks have been made (`solve` makes them at the door, and for
+traced times as a result value), answers diffrax's comparisons at once, and is the array in every other respect.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 """`python -m tests.benchmarks`: every peer on every problem of the zoo, and the goals.
 
-    --quick                 the problems with goals only, fewer repetitions
-    --only rober pollu      these problems
-    --peers symdeq "diffrax by hand"    these peers
-    --no-gradients
-    --show                  measure nothing: print the results of earlier runs, kept in tests/benchmarks/results/
+`--quick` takes the problems with goals only, and fewer repetitions; `--only rober pollu` these problems; `--peers
+symdeq "diffrax by hand"` these peers; `--show` prints what earlier runs left in tests/benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -54,9 +51,13 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="symdeq beside its peers on the zoo")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description="symdeq beside its peers on the zoo"
+    )
     parser.add_argument("--quick", action="store_true", help="the problems with goals only, fewer repetitions")
-    parser.add_argument("--only", nargs="+", choices=PROBLEMS, metavar="PROBLEM", help=f"some of: {', '.join(PROBLEMS)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=PROBLEMS, metavar="PROBLEM", help=f"some of: {', '.join(PROBLEMS)}"
+    )
     parser.add_argument("--peers", nargs="+", choices=PEERS, metavar="PEER", help=f"some of: {', '.join(PEERS)}")
     parser.add_argument("--no-gradients", action="store_true", help="measure solves only")
     parser.add_argument("--compiles", type=int, help="how often to compile from nothing (default 2, quick 1)")

@@ -52,7 +52,8 @@ class Client:
             text=True,
             bufsize=1,
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._answers, selectors.EVENT_READ)
@@ -96,7 +97,10 @@ class Client:
 
 
 def started(peers: Iterable[AbstractPeer], patience: float) -> dict[str, Client]:
-    """A worker for each peer, by name, ready to be asked. Raises `RuntimeError` if XLA's option is not as a peer wants it."""
+    """A worker for each peer, by name, ready to be asked.
+
+    Raises `RuntimeError` if XLA's option is not as a peer wants it.
+    """
     peers = tuple(peers)
     option = _option() if any(peer.flags is Flags.option for peer in peers) else ""
     clients = {

@@ -1,4 +1,4 @@
-"""Measure all peers on one problem: prepare each, then let them take turns, so that the machine's noise hits all of them."""
+"""Measure all peers on one problem: prepare each, then let them take turns: noise hits all alike."""
 
 from __future__ import annotations
 

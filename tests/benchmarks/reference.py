@@ -1,7 +1,7 @@
 """Solutions at the save points, and gradients of the loss, that share nothing with JAX: collocation of order 13.
 
-They are computed once and kept under `.cache/benchmarks/`. For a gradient each parameter is moved by a ten-thousandth either
-way; the central difference of the loss is then good to about 1e-7.
+They are computed once and kept under `.cache/benchmarks/`. For a gradient each parameter is moved by a ten-thousandth
+either way; the central difference of the loss is then good to about 1e-7.
 """
 
 from __future__ import annotations

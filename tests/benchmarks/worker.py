@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.worker NAME
 
-Requests: {"do": "solve" | "gradient", "problem": name} prepares and answers with the result; {"do": "burst", "what": "solve" |
-"gradient", "seconds": s} runs what was prepared again and again for about s seconds and answers with the mean time of a run.
+Requests: {"do": "solve" | "gradient", "problem": name} prepares and answers with the result; {"do": "burst", "what":
+"solve" | "gradient", "seconds": s} runs what was prepared again and again for about s seconds and answers with the mean
+time of a run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .warm_up import DECAY
 
 
 def burst(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
-    """Mean microseconds of a run, and the number of runs, in about `seconds`; at least one, after one that is not counted."""
+    """Mean microseconds of a run, and the number of runs, in about `seconds`; one at least, after one uncounted."""
     start = time.perf_counter()
     run()
     once = max(time.perf_counter() - start, 1e-7)

@@ -1,15 +1,13 @@
 """How large should XLA's threshold for small loops be? `python -m tests.benchmarks.xla_threshold`
 
-One process for each value, in turns; a table of each piece of work against the values, least and median microseconds. The
-decision that it supports: docs/decisions/002-xla-option.md.
+One process for each value, in turns; a table of each piece of work against the values, least and median microseconds.
+The decision that it supports: docs/decisions/002-xla-option.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import random
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -22,9 +20,10 @@ import jax.numpy as jnp
 
 from tests.zoo import PROBLEMS, Problem
 
-from .client import OPTION, Client, Lost
-from .table import aligned, number
-from .worker import burst, serve
+from .choices import compare, preparing, times
+from .client import OPTION, Client
+from .table import aligned
+from .worker import serve
 
 VALUES = ("default", "1e4", "1e5", "1e6", "1e7", "1e9")
 
@@ -66,7 +65,7 @@ def _neural_ode() -> Callable[[], Any]:
             dfx.ODETerm(lambda t, y, args: net(y)), dfx.Tsit5(), 0.0, 2.0, None, jnp.array([1.0, 0.5]),
             saveat=dfx.SaveAt(ts=ts), stepsize_controller=controller, throw=False,
         )  # fmt: skip
-        return jnp.sum(solution.ys**2)
+        return jnp.sum(jnp.asarray(solution.ys) ** 2)
 
     return _compiled(jax.grad(loss), weights)
 
@@ -102,40 +101,16 @@ WORK: dict[str, Callable[[], Callable[[], Any]]] = {
 }
 
 
-def _ready() -> Callable[[dict[str, Any]], dict[str, Any]]:
-    kept: dict[str, Callable[[], Any]] = {}
-
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
-        if request["do"] == "burst":
-            return burst(kept["run"], request["seconds"])
-        start = time.perf_counter()
-        kept["run"] = WORK[request["work"]]()
-        return {"first": time.perf_counter() - start}
-
-    return answer
+def _prepare(request: dict[str, Any]) -> tuple[float, Callable[[], Any]]:
+    start = time.perf_counter()
+    run = WORK[request["work"]]()
+    return time.perf_counter() - start, run
 
 
 def _client(value: str) -> Client:
     # symdeq sets no value of its own: it finds one there, or is told not to.
     flags = "" if value == "default" else f"--xla_backend_extra_options={OPTION}={int(float(value))}"
     return Client(("tests.benchmarks.xla_threshold", "worker"), flags, SYMDEQ_XLA_TUNING="0")
-
-
-def _measured(work: str, clients: dict[str, Client], rounds: int) -> dict[str, list[float]]:
-    taken: dict[str, list[float]] = {}
-    for value, client in clients.items():
-        try:
-            if "error" not in client.ask(do="prepare", work=work):
-                taken[value] = []
-        except Lost:
-            pass
-    shuffle = random.Random(0)
-    for _ in range(rounds):
-        order = list(taken)
-        shuffle.shuffle(order)
-        for value in order:
-            taken[value].append(clients[value].ask(do="burst", seconds=0.01)["us"])
-    return taken
 
 
 def main() -> None:
@@ -145,16 +120,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     clients = {value: _client(value) for value in VALUES}
-    rows = [("least µs (median)", *VALUES)]
+    rows: list[tuple[str, ...]] = [("least µs (median)", *VALUES)]
     try:
         for client in clients.values():
             client.greet()
         for work in options.only:
-            taken = _measured(work, clients, options.rounds)
-            cells = [
-                f"{number(min(taken[v]))} ({number(statistics.median(taken[v]))})" if taken.get(v) else "failed"
-                for v in VALUES
-            ]
+            taken = compare(clients, options.rounds, work=work)
+            cells = [times(taken[value][1]) if value in taken else "failed" for value in VALUES]
             rows.append((work, *cells))
             print(work, *cells, file=sys.stderr, flush=True)
     finally:
@@ -165,6 +137,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["worker"]:
-        serve(_ready)
+        serve(lambda: preparing(_prepare))
     else:
         main()

@@ -19,7 +19,7 @@ def _run(program: Program, values: tuple[float, ...]) -> list[float]:
     known: dict[Any, Any] = dict(zip(program.arguments, map(sp.Float, values), strict=True))
     for line in program.body:
         known[line.target] = line.expression.xreplace(known)
-    return [float(o.xreplace(known)) for o in program.outputs]
+    return [float(sp.Float(o.xreplace(known))) for o in program.outputs]
 
 
 def test_shared_work_is_done_once_and_dead_work_not_at_all() -> None:

@@ -105,14 +105,16 @@ def _expected(expression: Any, value: float) -> tuple[float, float]:
             q = expression.args[1] if len(expression.args) == 2 else sp.Integer(1)
             f = lambda v: mpmath.zeta(_at(s, v), _at(q, v))  # noqa: E731
         elif isinstance(expression, sp.Heaviside | sp.sign | sp.frac):
-            return float(expression.xreplace({x: sp.Float(value, 40)})), 1.0 if isinstance(expression, sp.frac) else 0.0
+            return float(sp.Float(expression.xreplace({x: sp.Float(value, 40)}))), 1.0 if isinstance(
+                expression, sp.frac
+            ) else 0.0
         else:
             f = sp.lambdify(x, expression, modules="mpmath")
         point = mpmath.mpf(value)
         return float(mpmath.re(f(point))), float(mpmath.re(mpmath.diff(f, point, h=mpmath.mpf(10) ** -15)))
 
 
-def _at(argument: Any, value: mpmath.mpf) -> mpmath.mpf:
+def _at(argument: Any, value: Any) -> Any:
     return value if argument == x else mpmath.mpf(float(argument))
 
 

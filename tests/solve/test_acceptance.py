@@ -33,7 +33,12 @@ def test_row_2_initial_values_and_end_from_parameters(from_parameters):
 
     def end(value):
         sol = sd.solve(
-            from_parameters.replace({d: value}), t1=10 * d, saveat=dfx.SaveAt(t1=True), rtol=1e-10, atol=1e-10, max_steps=4000
+            from_parameters.replace({d: value}),
+            t1=10 * d,
+            saveat=dfx.SaveAt(t1=True),
+            rtol=1e-10,
+            atol=1e-10,
+            max_steps=4000,
         )
         return sol.ys[-1]
 

@@ -27,7 +27,8 @@ def test_gradient_through_robertson_agrees_with_finite_differences_of_a_tight_so
     for i in range(3):
         # Central differences extrapolated once (Richardson), so that the reference is good to some 1e-9.
         d = [
-            (tight(log_k.at[i].add(s), 1e-11, 1e-15) - tight(log_k.at[i].add(-s), 1e-11, 1e-15)) / (2 * s) for s in (h, h / 2)
+            (tight(log_k.at[i].add(s), 1e-11, 1e-15) - tight(log_k.at[i].add(-s), 1e-11, 1e-15)) / (2 * s)
+            for s in (h, h / 2)
         ]
         expected = (4 * d[1] - d[0]) / 3
         assert float(gradient[i]) == pytest.approx(float(expected), rel=1e-4)
@@ -51,7 +52,9 @@ def test_adjoints_agree(adjoint):
 
 def test_gradient_with_respect_to_a_model_is_a_model():
     model = models.growth()
-    gradient = eqx.filter_grad(lambda m: sd.solve(m, t1=2.0, saveat=[2.0], rtol=1e-10, atol=1e-10, max_steps=512).ys[0, 0])(model)
+    gradient = eqx.filter_grad(
+        lambda m: sd.solve(m, t1=2.0, saveat=[2.0], rtol=1e-10, atol=1e-10, max_steps=512).ys[0, 0]
+    )(model)
     assert float(gradient["alpha"]) == pytest.approx(2.0 * 2.0 * np.exp(1.4), rel=1e-7)
 
 

@@ -54,7 +54,7 @@ class AbstractPeer(abc.ABC):
 
     @abc.abstractmethod
     def solve(self, problem: Problem) -> Work:
-        """Prepare the solution at `problem.ts`, from nothing; `Work.first` is the time this takes to the first result."""
+        """Prepare the solution at `problem.ts`, from nothing; `Work.first` is the time to the first result."""
 
     @abc.abstractmethod
     def gradient(self, problem: Problem) -> Work | None:

@@ -31,7 +31,7 @@ class SciPy(AbstractPeer):
         return problem.mass is None and self.only_stiff in (None, problem.stiff)
 
     def _call(self, problem: Problem, times: Any) -> Any:
-        jac = {} if self.method == "DOP853" else {"jac": problem.numpy_jac}
+        jac: dict[str, Any] = {} if self.method == "DOP853" else {"jac": problem.numpy_jac}
         return scipy.integrate.solve_ivp(
             problem.numpy_rhs,
             (problem.t0, problem.t1),

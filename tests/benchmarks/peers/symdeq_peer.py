@@ -58,7 +58,7 @@ class Symdeq(AbstractPeer):
 @final
 @dataclass(frozen=True, kw_only=True)
 class SymdeqEager(AbstractPeer):
-    """`sd.solve` without `jax.jit` around it: the same program, with the checks at the door and the `Solution` in each call."""
+    """`sd.solve` without `jax.jit` around it: the same program, and the checks at the door in each call."""
 
     def fits(self, problem: Problem) -> bool:
         return True
