@@ -12,6 +12,11 @@ from symdeq._errors import SymdeqWarning as SymdeqWarning
 from symdeq._errors import UnsupportedError as UnsupportedError
 from symdeq.compiled import Model as Model
 from symdeq.compiled import compile as compile
+from symdeq.fit import Fit as Fit
+from symdeq.fit import LogNormal as LogNormal
+from symdeq.fit import Normal as Normal
+from symdeq.fit import Unknown as Unknown
+from symdeq.fit import fit as fit
 from symdeq.model import D as D
 from symdeq.model import Eq as Eq
 from symdeq.model import Equation as Equation

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
@@ -231,12 +232,13 @@ def compile(system: System, *, simplify: bool = True, trace: bool = False) -> Mo
     compiled = _compiled(system, simplify) if shown is None else _compiled.__wrapped__(system, simplify, shown)
     dtype = jnp.result_type(float)
     n = len(compiled.system.states)
-    model = Model(
-        values=jnp.asarray([p.value for p in compiled.system.params], dtype).reshape(-1),
-        start=jnp.zeros(n, dtype),
-        compiled=compiled,
-        given=(False,) * n,
-    )
+    with jax.ensure_compile_time_eval():  # the declared values are known, also where compile is called while tracing
+        model = Model(
+            values=jnp.asarray([p.value for p in compiled.system.params], dtype).reshape(-1),
+            start=jnp.zeros(n, dtype),
+            compiled=compiled,
+            given=(False,) * n,
+        )
     _check_eliminated(model)
     return model
 
@@ -280,8 +282,9 @@ def _flat_initial(declared: System) -> tuple:
 
 
 def _scalar(value: Any, name: str, dtype: Any) -> Array:
+    known = not isinstance(value, Tracer)
     try:
-        scalar = jnp.asarray(value, dtype)
+        scalar = np.asarray(value, dtype) if known and not isinstance(value, str) else jnp.asarray(value, dtype)
     except (TypeError, ValueError):
         raise ModelError(f"The value of `{name}` must be a number, not {value!r}.") from None
     if scalar.shape != ():
@@ -289,6 +292,6 @@ def _scalar(value: Any, name: str, dtype: Any) -> Array:
             f"The value of `{name}` must be one number, but has the shape {scalar.shape}.",
             remedy="batches are jax.vmap(lambda v: sd.solve(model.replace({...: v}), ...))(values)",
         )
-    if not isinstance(scalar, Tracer) and not bool(jnp.isfinite(scalar)):
+    if known and not np.isfinite(scalar):
         raise ModelError(f"The value of `{name}` must be finite, not {float(scalar)}.")
-    return scalar
+    return jnp.asarray(scalar)

@@ -29,6 +29,8 @@ _TOTAL: frozenset[type] = frozenset(
 )
 _CANDIDATES = (1.0, 0.5, 2.0, -1.0, -0.5, -2.0, 3.0, 0.25, 10.0, -10.0, 0.1, 100.0, -100.0, 1000.0, 0.01, -1000.0)
 _MOST_TRIALS = 400
+# What SymPy raises where an expression has no real value.
+_NOT_A_NUMBER = (TypeError, ValueError, OverflowError, ZeroDivisionError)
 
 
 def _arguments_at_risk(node: sp.Basic) -> tuple[sp.Basic, ...]:
@@ -145,9 +147,9 @@ class _Guards:
         fallback = None
         for numbers in _trials(len(risk)):
             point = {**fixed, **{s: sp.Float(v) for s, v in zip(risk, numbers, strict=True)}}
-            if all(_finite(e.xreplace(point)) for e in (whole, *slopes)):
+            if all(_finite(e, point) for e in (whole, *slopes)):
                 chosen = dict(zip(risk, numbers, strict=True))
-                if taken.xreplace(point) == sp.true:
+                if _holds(taken, point):
                     return chosen
                 fallback = fallback or chosen
         return fallback
@@ -161,12 +163,19 @@ def _trials(count: int) -> Iterator[tuple[float, ...]]:
             yield tuple(_CANDIDATES[(shift * (2 * k + 1) + k) % len(_CANDIDATES)] * (1 + k / 8) for k in range(count))
 
 
-def _finite(value: sp.Basic) -> bool:
+def _finite(expression: sp.Basic, point: Mapping[Any, Any]) -> bool:
     try:
-        number = complex(sp.N(value))  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        number = complex(sp.N(expression.xreplace(point)))  # pyright: ignore[reportArgumentType]
+    except _NOT_A_NUMBER:
         return False
     return number.imag == 0 and abs(number) < 1e30
+
+
+def _holds(condition: sp.Basic, point: Mapping[Any, Any]) -> bool:
+    try:
+        return condition.xreplace(point) == sp.true
+    except _NOT_A_NUMBER:
+        return False
 
 
 def guard(body: Iterable[Assignment]) -> tuple[tuple[Assignment, ...], Mapping[sp.Basic, sp.Basic]]:

@@ -14,7 +14,8 @@ import sympy as sp
 
 from symdeq.codegen.program import Assignment, Program, without_dead
 
-# Above this many divisions and multiply-subtracts, straight-line elimination costs too much to compile.
+# Above this many divisions and multiply-subtracts, straight-line elimination costs too much to compile. Random patterns
+# on two CPU cores: 135 operations compile in 0.5 s, 535 in 1.5 s, 998 in 4.8 s.
 MOST_OPERATIONS = 500
 
 Position = tuple[int, int]

@@ -162,16 +162,18 @@ class JaxSource(StrPrinter):
     def _print_Mul(self, expr) -> str:
         coefficient, rest = expr.as_coeff_Mul()
         if coefficient < 0:
-            return f"-{self._product(-coefficient, rest)}"
+            return f"-{self._product(-coefficient, rest, tight=True)}"
         return self._product(coefficient, rest)
 
-    def _product(self, coefficient, rest) -> str:
+    def _product(self, coefficient, rest, tight: bool = False) -> str:
+        """A fraction; with `tight` a sign will stand in front, and a power that comes first is put in parentheses."""
         above, below = ([] if coefficient == 1 else [self._factor(coefficient)]), []
-        for factor in sp.Mul.make_args(rest) if not rest.is_Mul else rest.as_ordered_factors():
+        for factor in rest.as_ordered_factors() if rest.is_Mul else (rest,):
             if isinstance(factor, sp.Pow) and factor.exp.is_number and factor.exp.is_negative:
                 below.append(self._factor(sp.Pow(factor.base, -factor.exp, evaluate=False)))
             else:
-                above.append(self._factor(factor))
+                level = PRECEDENCE["Pow"] + 1 if tight and not above else PRECEDENCE["Mul"] + 1
+                above.append(self.parenthesize(factor, level))
         text = " * ".join(above) or "1"
         if not below:
             return text

@@ -165,6 +165,6 @@ def _is_quantity(model: Model, name: str) -> bool:
 
 
 def _did_you_mean(name: Any, names: list[Any]) -> str:
-    known = [str(n) for n in names]
-    close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.5)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the columns are {', '.join(map(repr, known[:12]))}"
+    known = {str(n).casefold(): str(n) for n in names}
+    close = [known[k] for k in difflib.get_close_matches(str(name).casefold(), known, n=2, cutoff=0.5)]
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the columns are {', '.join(map(repr, list(known.values())[:12]))}"

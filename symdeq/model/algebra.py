@@ -31,9 +31,10 @@ def multiplied_out(expression: sp.Expr) -> sp.Expr:
 
 
 def linear_parts(expression: sp.Expr, symbol: sp.Symbol) -> tuple[sp.Expr, sp.Expr] | None:
-    """`(a, b)` with `expression = a*symbol + b`, neither containing the symbol; `None` where the form shows no such thing.
+    """`(a, b)` with `expression = a*symbol + b`, neither containing the symbol; `None` where the form does not show it.
 
-    Goes by the form alone: a derivative would not notice a symbol in the condition of a `Piecewise`, nor inside `floor`.
+    Goes by the form alone: a derivative would not notice a symbol in the condition of a `Piecewise`, nor inside
+    `floor`.
     """
     if symbol not in expression.free_symbols:
         return sp.Integer(0), expression

@@ -10,7 +10,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from symdeq._errors import ModelError, UnsupportedError
-from symdeq.model.equations import Equation
+from symdeq.model.equations import Equation, shown
 from symdeq.model.functions import unsupported
 from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, Time, TimeDerivative, check_initial_value
 
@@ -105,7 +105,7 @@ def _instead(expression: sp.Expr) -> str:
         return "write derivatives with respect to time as D(x), higher ones as D(x, 2)"
     if unknown := sorted(expression.atoms(AppliedUndef), key=str):
         name = unknown[0].func.__name__
-        return f'an unknown function of time is a state: {name} = sd.state("{name}", ...), then {name} in place of {unknown[0]}'
+        return f'declare it as a state, {name} = sd.state("{name}", ...), and write {name} in place of {unknown[0]}'
     if expression.has(sp.I):
         return "write the real and the imaginary part as two states"
     return "rewrite it by functions of symdeq.model.functions.SUPPORTED"
@@ -161,8 +161,13 @@ def _states_too(equation: Equation, side: sp.Expr | None = None) -> set[sp.Symbo
 
 def _described(symbol: ModelSymbol) -> str:
     kind = "a parameter" if isinstance(symbol, Parameter) else "a state"
-    facts = [f"{field} {value.value if isinstance(value, Guess) else value}" for field, value in symbol.facts]
+    facts = [f"{field} {_shown(value)}" for field, value in symbol.facts]
     return f"{kind} with {', '.join(facts)}" if facts else f"{kind} without a value"
+
+
+def _shown(value: object) -> str:
+    value = value.value if isinstance(value, Guess) else value
+    return shown(value) if isinstance(value, sp.Basic) else str(value)
 
 
 def _check_not_trivial(equations: tuple[Equation, ...]) -> None:
@@ -180,7 +185,7 @@ def _check_not_trivial(equations: tuple[Equation, ...]) -> None:
             raise _trivial(equation)
         if not any(isinstance(symbol, State | TimeDerivative) for symbol in equation.occurring):
             raise ModelError(
-                f"All unknowns cancel in an equation; what remains is 0 = {-equation.residual}.",
+                f"All unknowns cancel in an equation; what remains is 0 = {shown(-equation.residual)}.",
                 where=equation.located,
                 remedy="correct one of its sides",
             )

@@ -35,6 +35,11 @@ class Origin:
         return f"{shown}:{self.line}"
 
 
+def shown(expression: sp.Basic) -> str:
+    """An expression as text, without the zeros that SymPy writes after a number that stands alone."""
+    return sp.sstr(expression, full_prec=False)
+
+
 @dataclass(frozen=True)
 class Equation:
     """`lhs = rhs`, never evaluated, with the source lines that it came from; made by `Eq`."""
@@ -44,7 +49,7 @@ class Equation:
     origins: tuple[Origin, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.lhs} = {self.rhs}"
+        return f"{shown(self.lhs)} = {shown(self.rhs)}"
 
     def __bool__(self) -> bool:
         raise ModelError(

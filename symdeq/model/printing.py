@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
+from symdeq.model.equations import shown
 from symdeq.model.symbols import Guess, TimeDerivative
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def _states(system: System) -> list[str]:
 def _start(symbol: sp.Symbol, value: sp.Expr | Guess | None) -> str:
     if value is None:
         return symbol.name
-    return f"{symbol.name}(t0) ~ {value.value}" if isinstance(value, Guess) else f"{symbol.name}(t0) = {value}"
+    guessed = isinstance(value, Guess)
+    return f"{symbol.name}(t0) {'~' if guessed else '='} {shown(value.value if guessed else value)}"
 
 
 class _Latex(LatexPrinter):
@@ -77,7 +79,7 @@ class _Latex(LatexPrinter):
 
 
 def to_latex(system: System) -> str:
-    """The equations, then the observed quantities, then those of each subsystem under its name, aligned at the equals signs."""
+    """Equations and observed quantities, then those of each subsystem, aligned at the equals signs."""
     return r"\begin{aligned}" + r" \\ ".join(_rows(system)) + r"\end{aligned}"
 
 

@@ -1,8 +1,8 @@
 """The symbols of a model: states, parameters, time, and derivatives with respect to time.
 
-All are real SymPy symbols, so every SymPy function accepts them. SymPy caches plain symbols by name and shares them; ours
-are never cached, and two are equal only if name, kind and everything declared about them are equal, so a second declaration of
-a name cannot leak into a model that uses the first.
+All are real SymPy symbols, so every SymPy function accepts them. SymPy caches plain symbols by name and shares them;
+ours are never cached, and two are equal only if name, kind and everything declared about them are equal, so a second
+declaration of a name cannot leak into a model that uses the first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def guess(value: Any) -> Guess:
 
 
 class ModelSymbol(sp.Symbol):
-    """A real SymPy symbol that is equal to another only if everything declared about it is equal; equal ones are one object."""
+    """A real SymPy symbol, equal to another if everything declared about it is equal; equal ones are one object."""
 
     __slots__ = ("__weakref__", "_declared", "facts", "serial")
 
@@ -64,8 +64,9 @@ class ModelSymbol(sp.Symbol):
     def __new__(cls, name: str, **facts: Any) -> Self:
         given = tuple(sorted(facts.items()))
         declared = "; ".join(f"{field}={_full_text(value)}" for field, value in given)
-        # SymPy caches expressions and may return one that was built of symbols declared earlier. If those were equal without being
-        # the same object, the order of declaration, and with it the state vector, would depend on what had been built before.
+        # SymPy caches expressions and may return one that was built of symbols declared earlier. If those were equal
+        # without being the same object, the order of declaration, and with it the state vector, would depend on what
+        # had been built before.
         known = _DECLARED.get((cls, name, declared))
         if known is not None:
             return known  # pyright: ignore[reportReturnType]
@@ -95,7 +96,7 @@ class ModelSymbol(sp.Symbol):
         return dict(self.facts).get(field)
 
     def prefixed(self, prefix: str) -> Self:
-        """The same symbol as a part of something larger: `prefix` before its name and before those in its initial value."""
+        """The same symbol as a part of something larger: `prefix` before its name and those in its initial value."""
         inner = {
             s: s.prefixed(prefix) for _, value in self.facts for s in symbols_in(value) if isinstance(s, ModelSymbol)
         }
@@ -211,8 +212,8 @@ def state(name: str, initial: Any = None, *, unit: str | None = None, descriptio
     Arguments:
 
     - `name`: letters, digits and underscores; it is how results, prints and errors name it.
-    - `initial`: the value at `t0`: a number, an expression in parameters, `sd.guess(v)` where the equations determine it,
-        or `None` (default) where the equations determine it or `y0=` will give it.
+    - `initial`: the value at `t0`: a number, an expression in parameters, `sd.guess(v)` where the equations determine
+        it, or `None` (default) where the equations determine it or `y0=` will give it.
     - `unit`: such as `"mol/L"`, or `None` (default): unchecked.
     - `description`: one line of what it is.
 
@@ -248,13 +249,15 @@ def parameter(
     Arguments:
 
     - `name`: as in `state`.
-    - `value`: the default value, a finite number; `None` (default) if it must be given by `model.replace` before solving.
-    - `bounds`: a pair, lowest and highest value in a fit; `None` at either end, or as a whole (default), is unbounded. Solving does
-        not enforce them; a default value outside them is an error.
+    - `value`: the default value, a finite number; `None` (default) if it must be given by `model.replace` before
+        solving.
+    - `bounds`: a pair, lowest and highest value in a fit; `None` at either end, or as a whole (default), is unbounded.
+        Solving does not enforce them; a default value outside them is an error.
     - `scale`: `"linear"` (default) or `"log"`: the coordinate in which a fit searches; `"log"` needs positive values.
     - `unit`, `description`: as in `state`.
 
-    Returns a `Parameter`, a SymPy symbol. Raises `ModelError` for a value outside its bounds, a log scale that reaches zero, or a bad unit.
+    Returns a `Parameter`, a SymPy symbol. Raises `ModelError` for a value outside its bounds, a log scale that reaches
+    zero, or a bad unit.
     """
     check_name(name)
     number = None if value is None else finite(value, f"the value of parameter `{name}`")
@@ -277,7 +280,7 @@ def parameter(
 
 
 def parameters(**values: Any) -> tuple[Parameter, ...]:
-    """Declare several parameters: `a, b = sd.parameters(a=1.5, b=1.0)`; returns them in the order written, always as a tuple."""
+    """Declare several parameters: `a, b = sd.parameters(a=1.5, b=1.0)`; returns a tuple in that order."""
     return tuple(parameter(name, value) for name, value in values.items())
 
 
@@ -300,7 +303,7 @@ def symbols_in(value: Any) -> set[sp.Basic]:
 
 
 def _full_text(value: Any) -> str:
-    """A declared value as text that is equal for equal values only: all digits, and symbols with all that is declared of them."""
+    """A declared value as text that is equal for equal values only: all digits, all that symbols are declared with."""
     if isinstance(value, Guess):
         return f"guess({_full_text(value.value)})"
     if isinstance(value, ModelSymbol):

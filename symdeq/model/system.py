@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import partial
 from typing import Any, Literal
 
 import sympy as sp
@@ -62,15 +63,15 @@ class System:
     - `name`: its name, and its prefix when it is a subsystem; default `"system"`.
     - `subsystems`: systems that this one is composed of; their symbols are reached as `part.x` and named `part.x`.
     - `observed`: quantities by name, `{"total": x + y}`: not solved for, computed from the solution.
-    - `initial`: initial values by symbol, over those declared with the states: numbers, expressions in parameters, `sd.guess(v)`; the
-        way to give one for a derivative: `{D(x): 0.0}`.
+    - `initial`: initial values by symbol, over those declared with the states: numbers, expressions in parameters,
+        `sd.guess(v)`; the way to give one for a derivative: `{D(x): 0.0}`.
     - `time_unit`: the unit of `t`, which makes units of derivatives checkable; default `None`.
 
-    States and parameters are collected from the equations and put in the order in which they were declared; that of the states is the
-    order of the state vector.
+    States and parameters are collected from the equations and put in the order in which they were declared; that of the
+    states is the order of the state vector.
 
-    Raises `ModelError` naming symbol, equation, file and line: two symbols of one name, a symbol that is not declared, an equation
-    that is trivially true or stands twice, an unsupported function, units that do not agree.
+    Raises `ModelError` naming symbol, equation, file and line: two symbols of one name, a symbol that is not declared,
+    an equation that is trivially true or stands twice, an unsupported function, units that do not agree.
     """
 
     equations: tuple[Equation, ...]
@@ -91,7 +92,7 @@ class System:
     def __post_init__(self) -> None:
         if self.stage is not Stage.DECLARED:
             return
-        declare = lambda name, value: object.__setattr__(self, name, value)
+        declare = partial(object.__setattr__, self)
         declare("equations", _checked_tuple(self.equations, Equation, "equations", "Eq(lhs, rhs)"))
         declare("subsystems", _checked_tuple(self.subsystems, System, "subsystems", "sd.System"))
         declare("observed", _observed(self.observed))
@@ -152,7 +153,7 @@ class System:
         return to_latex(self)
 
     def replace(self, **changes: Any) -> System:
-        """A copy with some fields changed, checked like a new system while it is a declared one; the stage may only advance."""
+        """A copy with some fields changed, checked like a new system if it is declared; the stage may only advance."""
         if changes.get("stage", self.stage) < self.stage:
             raise ValueError(f"The stage of a system only advances: {self.stage.name} to {changes['stage'].name}.")
         return replace(self, **changes)
@@ -200,15 +201,15 @@ def _initial(initial: Any) -> tuple[tuple[ModelSymbol, sp.Expr | Guess | None], 
 
 
 def _collect(system: System) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
-    """The symbols of a newly written system, without those that belong to its subsystems."""
+    """The symbols of a newly written system, without those of its subsystems; a replaced one keeps the order it had."""
     states, params = collect(system.equations, system.observed, system.initial)
     prefixes = tuple(f"{part.name}." for part in system.subsystems)
-    if not prefixes:
-        return states, params
-    return (
-        tuple(s for s in states if not s.name.startswith(prefixes)),
-        tuple(s for s in params if not s.name.startswith(prefixes)),
-    )
+
+    def own(found: tuple, before: tuple) -> tuple:
+        kept = [s for s in before if s in set(found)]
+        return tuple(s for s in dict.fromkeys((*kept, *found)) if not (prefixes and s.name.startswith(prefixes)))
+
+    return own(states, system.states), own(params, system.params)
 
 
 def collect(

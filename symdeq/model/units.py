@@ -1,14 +1,14 @@
 """Units of measurement: read from text, and checked through the equations wherever they are declared.
 
-A unit is a scale factor and powers of base dimensions. A symbol without a unit fits everything, and so does whatever is computed from
-it; so units can be declared for a part of a model, and no false alarm is raised.
+A unit is a scale factor and powers of base dimensions. A symbol without a unit fits everything, and so does whatever is
+computed from it; so units can be declared for a part of a model, and no false alarm is raised.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import sympy as sp
@@ -137,7 +137,7 @@ def _mismatch(what: str, equation: Equation) -> ModelError:
 
 def _unit_of(expression: sp.Basic, equation: Equation, time_unit: str | None) -> Unit | None:
     """The unit of an expression; `None` where something without a declared unit is in it."""
-    recurse = lambda part: _unit_of(part, equation, time_unit)
+    recurse = partial(_unit_of, equation=equation, time_unit=time_unit)
     if isinstance(expression, TimeDerivative):
         if expression.state.unit is None or time_unit is None:
             return None

@@ -12,7 +12,7 @@ from symdeq._errors import ModelError
 
 
 def number_or_expression(value: Any, role: str) -> sp.Expr:
-    """A value as a SymPy expression; `role` names it in the error for anything that is neither a finite number nor an expression."""
+    """A value as a SymPy expression; `role` names it in the error for anything but an expression or a finite number."""
     if isinstance(value, sp.Expr):
         if value.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
             raise ModelError(f"{_sentence(role)} is not finite: {value}.")
@@ -46,7 +46,7 @@ def _as_float(value: Any) -> float:
 
 
 def _is_scalar_array(value: Any) -> bool:
-    """Whether a value is an array of no dimensions that holds a real number; its kind tells that from a truth value or text."""
+    """Whether a value is an array without dimensions that holds a real number, no truth value and no text."""
     return getattr(value, "ndim", None) == 0 and getattr(getattr(value, "dtype", None), "kind", "") in set("iufV")
 
 

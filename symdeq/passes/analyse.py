@@ -53,7 +53,7 @@ def _reached(system: System) -> list[frozenset[sp.Basic]]:
 
 
 def _linear(system: System, position: dict[sp.Basic, int]) -> frozenset[tuple[int, int]]:
-    """Entries of the Jacobian whose constancy in states and time can be seen; those that go through observed quantities are left out."""
+    """Entries of the Jacobian that are constant in states and time, as far as the form shows it without observed."""
     observed = {e.lhs: e.rhs for e in system.observed}
     found = set()
     for i, equation in enumerate(system.equations):
@@ -78,7 +78,7 @@ def _varying(expression: sp.Expr, moving: frozenset[sp.Basic]) -> set[sp.Basic]:
 
 
 def _invariants(system: System, mass: tuple[int, ...]) -> tuple[Invariant, ...]:
-    """Constant combinations c with c·f = 0 identically: the left null space of the matrix of coefficients of distinct terms."""
+    """Constant combinations c with c·f = 0: the left null space of the coefficients of the distinct terms."""
     columns: dict[sp.Expr, int] = {}
     entries: dict[tuple[int, int], sp.Rational] = {}
     for i, equation in enumerate(system.equations):

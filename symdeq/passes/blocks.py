@@ -1,7 +1,8 @@
 """One block of equations for as many unknowns, made explicit as far as that is safe.
 
-A single linear unknown is divided for, a small linear block is eliminated, and anything else is torn (Elmqvist & Otter, Methods for
-tearing systems of equations, 1994): some unknowns stay, with residuals that determine them, and the others follow explicitly.
+A single linear unknown is divided for, a small linear block is eliminated, and anything else is torn (Elmqvist & Otter,
+Methods for tearing systems of equations, 1994): some unknowns stay, with residuals that determine them, and the others
+follow explicitly.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _BRANCHED = (sp.Piecewise, sp.Heaviside, sp.floor, sp.ceiling, sp.sign, sp.Max, 
 
 @dataclass(frozen=True)
 class Solved:
-    """A block in explicit form: `explicit` in order of evaluation, given the unknowns of `torn`, each with its residual `0 = rhs`."""
+    """A block in explicit form: `explicit` in order of evaluation, given `torn`, each with a residual `0 = rhs`."""
 
     explicit: tuple[Equation, ...] = ()
     torn: tuple[tuple[sp.Symbol, Equation], ...] = ()
@@ -52,7 +53,7 @@ def solve_block(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> 
 
 
 def explicit_value(equation: Equation, symbol: sp.Symbol) -> sp.Expr | None:
-    """The equation solved for a symbol that it contains linearly with a factor that is safe to divide by, else `None`."""
+    """The equation solved for a symbol, if it is linear in that with a factor safe to divide by, else `None`."""
     if equation.lhs == symbol and symbol not in equation.rhs.free_symbols:
         return equation.rhs
     parts = linear_parts(equation.lhs - equation.rhs, symbol)
@@ -63,7 +64,7 @@ def explicit_value(equation: Equation, symbol: sp.Symbol) -> sp.Expr | None:
 
 
 def _may_divide(symbols: Sequence[sp.Symbol], *factors: sp.Expr) -> bool:
-    """Whether a division by the factors is safe: numbers and parameters, or, for derivatives, whatever the user multiplied them by."""
+    """Whether a division is safe: by numbers and parameters, or by whatever the user multiplied derivatives with."""
     if all(isinstance(symbol, TimeDerivative) for symbol in symbols):
         return True
     return all(isinstance(s, Parameter) for factor in factors for s in factor.free_symbols)
@@ -100,7 +101,7 @@ def _check_independent(
     for seed in range(3):
         chance = random.Random(seed)
         point = {s: sp.Float(chance.uniform(0.5, 2.0)) for s in names}
-        values = np.array([[complex(factor.xreplace(point)) for factor in row] for row in matrix])
+        values = np.array([[complex(factor.xreplace(point)) for factor in row] for row in matrix])  # pyright: ignore
         if not np.isfinite(values).all():
             return
         values = values / np.abs(values).max(axis=1, keepdims=True)
@@ -121,10 +122,11 @@ def _eliminated(
 ) -> tuple[Equation, ...]:
     """Gauss' elimination with numbers as pivots while there are any, then Cramer's rule.
 
-    A pivot that is an expression may be zero although the determinant is not; Cramer's rule divides by the determinant only.
+    A pivot that is an expression may be zero although the determinant is not; Cramer's rule divides by the determinant
+    only.
     """
-    zero = dict.fromkeys(symbols, sp.Integer(0))
-    left = [([*row], -(e.lhs - e.rhs).xreplace(zero), e) for row, e in zip(matrix, equations, strict=True)]
+    zero: dict[sp.Basic, sp.Basic] = {s: sp.Integer(0) for s in symbols}
+    left = [([*row], (at := e.subs(zero)).rhs - at.lhs, e) for row, e in zip(matrix, equations, strict=True)]
     remaining = list(range(len(symbols)))
     scale = max((abs(float(a)) for row in matrix for a in row if a.is_number), default=1.0)
     substituted: list[Equation] = []
@@ -147,7 +149,7 @@ def _eliminated(
     solved: list[Equation] = []
     if remaining:
         core = sp.Matrix([[row[j] for j in remaining] for row, _, _ in left])
-        determinant = multiplied_out(core.det(method="berkowitz"))
+        determinant = multiplied_out(core.det(method="berkowitz"))  # pyright: ignore[reportArgumentType]
         values = core.adjugate(method="berkowitz") * sp.Matrix([c for _, c, _ in left])
         for j, value, (_, _, equation) in zip(remaining, values, left, strict=True):
             solved.append(Equation(symbols[j], value / determinant, equation.origins))
@@ -173,21 +175,20 @@ def _torn(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> Solved
     left, unknown = dict.fromkeys(range(len(equations))), dict.fromkeys(symbols)
     explicit: list[Equation] = []
     torn: list[sp.Symbol] = []
+    refused: set[int] = set()
     while unknown:
-        found = next(
-            (
-                (i, value)
-                for i in left
-                if len(inside[i]) == 1 and (value := _next_value(equations[i], *inside[i], symbols))
-            ),
-            None,
-        )
-        if found is not None:
-            i, value = found
-            (known,) = inside[i]
-            explicit.append(Equation(known, value[0], equations[i].origins))
-            del left[i]
-        else:
+        known = None
+        for i in left:
+            if len(inside[i]) == 1 and i not in refused:
+                (symbol,) = inside[i]
+                value = _next_value(equations[i], symbol, symbols)
+                if value is not None:
+                    known = symbol
+                    explicit.append(Equation(symbol, value, equations[i].origins))
+                    del left[i]
+                    break
+                refused.add(i)
+        if known is None:
             known = max(unknown, key=lambda s: sum(s in inside[i] for i in left))
             torn.append(known)
         del unknown[known]
@@ -202,19 +203,18 @@ def _torn(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> Solved
     )
 
 
-def _next_value(equation: Equation, symbol: sp.Symbol, block: Sequence[sp.Symbol]) -> tuple[sp.Expr] | None:
+def _next_value(equation: Equation, symbol: sp.Symbol, block: Sequence[sp.Symbol]) -> sp.Expr | None:
     """The equation solved for a symbol, unless that would magnify what is wrong in the other unknowns of the block.
 
-    A chain of equations solved each for its smallest unknown, such as a tridiagonal one from its first, loses all digits in a few steps.
+    A chain of equations solved each for its smallest unknown, such as a tridiagonal one from its first, loses all
+    digits in a few steps.
     """
     value = explicit_value(equation, symbol)
     if value is None or equation.lhs == symbol:
-        return None if value is None else (value,)
+        return value
     for other in block:
         if other != symbol and other in value.free_symbols:
-            parts = linear_parts(value, other)
-            if parts is None:
-                parts = linear_parts(multiplied_out(value), other)
+            parts = linear_parts(multiplied_out(value), other)
             if parts is not None and parts[0].is_number and abs(complex(parts[0])) > 1 + _ROUNDING:
                 return None
-    return (value,)
+    return value

@@ -1,7 +1,8 @@
-"""No subsystems, and only first derivatives: what is nested is renamed `part.x`, and D(x, 2) becomes a state of its own."""
+"""No subsystems, and first derivatives only: what is nested is renamed `part.x`, and D(x) below D(x, 2) is a state."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -20,8 +21,8 @@ _Initial = dict[ModelSymbol, sp.Expr | Guess | None]
 def flatten(system: System) -> System:
     """Merge the subsystems and lower every derivative to first order; states are put in their final order.
 
-    That order is: the system's own states as they were declared, each followed by the derivatives that became states, then those of each
-    subsystem likewise.
+    That order is: the system's own states as they were declared, each followed by the derivatives that became states,
+    then those of each subsystem likewise.
     """
     if system.stage >= Stage.FLAT:
         return system
@@ -79,7 +80,8 @@ def _merged(system: System, prefix: str = "") -> _Merged:
         inner = _merged(part, f"{prefix}{part.name}.")
         if None not in (result.time_unit, inner.time_unit) and result.time_unit != inner.time_unit:
             raise ModelError(
-                f"System `{system.name}` measures time in {result.time_unit!r}, its subsystem `{part.name}` in {inner.time_unit!r}.",
+                f"System `{system.name}` measures time in {result.time_unit!r}, "
+                f"its subsystem `{part.name}` in {inner.time_unit!r}.",
                 remedy="write both in one unit of time",
             )
         result = _Merged(
@@ -196,17 +198,18 @@ def _check_observed_derivatives(merged: _Merged, highest: Mapping[State, int]) -
 
 
 def _lowered_initial(initial: _Initial, lowering: _Lowering) -> _Initial:
-    """The initial values by state; guesses for highest derivatives are kept, for where an equation cannot be solved for them."""
+    """The initial values by state, and guesses for highest derivatives, which an equation may not be solvable for."""
     given: _Initial = {}
     for symbol, value in initial.items():
-        if isinstance(symbol, TimeDerivative) and symbol.order >= lowering.highest.get(symbol.state, 0):
-            if symbol.order > lowering.highest.get(symbol.state, 0) or not isinstance(value, Guess):
-                raise ModelError(
-                    f"`initial` gives a value for `{symbol}`, but the equations determine it.",
-                    where=f"{symbol}(t0) = {value.value if isinstance(value, Guess) else value}",
-                    remedy=f"remove it; values are for derivatives below the highest one of `{symbol.state}` in the equations, "
-                    "and sd.guess(v) for the highest one where they give it only implicitly",
-                )
+        highest = lowering.highest.get(symbol.state, 0) if isinstance(symbol, TimeDerivative) else math.inf
+        order = symbol.order if isinstance(symbol, TimeDerivative) else 0
+        if order > highest or (order == highest and not isinstance(value, Guess)):
+            raise ModelError(
+                f"`initial` gives a value for `{symbol}`, but the equations determine it.",
+                where=f"{symbol}(t0) = {value.value if isinstance(value, Guess) else value}",
+                remedy="remove it; values are for derivatives below the highest one in the equations, "
+                "and sd.guess(v) for the highest one where they give it only implicitly",
+            )
         given[lowering.replacements.get(symbol, symbol)] = value  # pyright: ignore[reportArgumentType]
     return given
 

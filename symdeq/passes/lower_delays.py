@@ -7,7 +7,7 @@ from symdeq.model import Stage, System
 
 
 def lower_delays(system: System) -> System:
-    """The identity for a system without delays; `UnsupportedError` for one with them, which this version does not solve."""
+    """The identity for a system without delays; one with them is refused: this version does not solve it."""
     if system.stage >= Stage.DELAYS_LOWERED:
         return system
     if system.delays:

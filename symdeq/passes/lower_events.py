@@ -7,7 +7,7 @@ from symdeq.model import Stage, System
 
 
 def lower_events(system: System) -> System:
-    """The identity for a system without events; `UnsupportedError` for one with them, which this version does not solve."""
+    """The identity for a system without events; one with them is refused: this version does not solve it."""
     if system.stage >= Stage.EVENTS_LOWERED:
         return system
     if system.events:

@@ -15,7 +15,7 @@ from symdeq.model import Equation, System, TimeDerivative
 
 
 def unknowns(system: System) -> tuple[sp.Symbol, ...]:
-    """What the equations of a flat system determine: the derivative of a state where it occurs, else the state itself."""
+    """What the equations of a flat system determine: the derivative of a state where it occurs, else the state."""
     derived = {s.state for e in system.equations for s in e.occurring if isinstance(s, TimeDerivative)}
     return tuple(TimeDerivative(state=state, order=1) if state in derived else state for state in system.states)
 
@@ -76,7 +76,7 @@ class Part:
 
 
 def underdetermined(rows: Sequence[Sequence[int]], width: int) -> Part:
-    """The unknowns that are not determined, and the equations in which they are (Dulmage & Mendelsohn 1958); fewer equations than unknowns."""
+    """The unknowns that are not determined, and the fewer equations that they are in (Dulmage & Mendelsohn 1958)."""
     match = maximum_matching(rows, width)
     users: list[list[int]] = [[] for _ in range(width)]
     for i, row in enumerate(rows):

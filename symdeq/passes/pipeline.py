@@ -38,8 +38,8 @@ def run(system: System, *, simplified: bool = True, trace: Callable[[str, System
     - `simplified`: whether `simplify` may rewrite right-hand sides; default `True`.
     - `trace`: called with the name of each pass and the system after it; default `None`.
 
-    Returns the system at `Stage.ANALYSED`. Raises `ModelError` for a model that cannot be right, and `VerificationError` where a
-    pass broke the rules of its output.
+    Returns the system at `Stage.ANALYSED`. Raises `ModelError` for a model that cannot be right, and
+    `VerificationError` where a pass broke the rules of its output.
     """
     for step in PIPELINE:
         if step is simplify and not simplified:

@@ -1,4 +1,4 @@
-"""Structural index at most 1: a system that has it passes unchanged; a singular one is refused by naming what is wrong."""
+"""Structural index at most 1: a system that has it passes unchanged; a singular one is refused, naming the fault."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MOST_SHOWN = 12
 
 
 def reduce_index(system: System) -> System:
-    """Check that every unknown is determined by an equation of its own, counting a derivative and its state as different.
+    """Check that every unknown has an equation of its own, counting a derivative and its state as different.
 
-    Raises `ModelError` for a structurally singular system, naming equations and unknowns, and `UnsupportedError` for one of higher
-    index, naming the constraint.
+    Raises `ModelError` for a structurally singular system, naming equations and unknowns, and `UnsupportedError` for
+    one of higher index, naming the constraint.
     """
     if system.stage >= Stage.INDEX_REDUCED:
         return system
@@ -33,7 +33,7 @@ def reduce_index(system: System) -> System:
 def _refuse(system: System, equations: tuple[Equation, ...], columns: tuple[sp.Symbol, ...]) -> NoReturn:
     # A derivative counts as its state here: what has no partner even then is singular whatever is differentiated.
     names = (*system.states, *system.observed_symbols)
-    position = {symbol: j for j, symbol in enumerate(names)}
+    position: dict[sp.Basic, int] = {symbol: j for j, symbol in enumerate(names)}
     rows = [
         sorted({position[s] for symbol in e.occurring if (s := getattr(symbol, "state", symbol)) in position})
         for e in equations
@@ -43,9 +43,10 @@ def _refuse(system: System, equations: tuple[Equation, ...], columns: tuple[sp.S
     if few.columns:
         lacking = len(few.columns) - len(few.rows)
         said = _counted(len(few.rows), "equation") if few.rows else "no equation"
-        what = f"{said[0].upper() + said[1:]} cannot determine {_named(few, names)}: {_counted(lacking, 'equation')} missing ({count} in all)."
+        what = f"{said[0].upper() + said[1:]} cannot determine {_named(few, names)}: "
+        what += f"{_counted(lacking, 'equation')} missing ({count} in all)."
         if many.rows:
-            what += f" At the same time {_counted(len(many.rows), 'equation')} determine{'s' if len(many.rows) == 1 else ''} {_named(many, names)}: too many."
+            what += f" And there are too many, {_counted(len(many.rows), 'equation')}, for {_named(many, names)}."
         raise ModelError(
             what,
             where=_located(equations, (*few.rows, *many.rows)),
@@ -54,14 +55,15 @@ def _refuse(system: System, equations: tuple[Equation, ...], columns: tuple[sp.S
     if many.rows:
         spare = len(many.rows) - len(many.columns)
         raise ModelError(
-            f"{_counted(len(many.rows), 'equation')} for {_named(many, names)}: {_counted(spare, 'equation')} too many ({count} in all).",
+            f"{_counted(len(many.rows), 'equation')} for {_named(many, names)}: "
+            f"{_counted(spare, 'equation')} too many ({count} in all).",
             where=_located(equations, many.rows),
             remedy="remove one, or declare another unknown that it determines",
         )
     clash = overdetermined(incidence(equations, columns), len(columns))
     constraints = tuple(i for i in clash.rows if not any(isinstance(s, TimeDerivative) for s in equations[i].occurring))
     raise UnsupportedError(
-        "The system has an index above 1: an equation without derivatives constrains states that other equations integrate.",
+        "The system has an index above 1: equations without derivatives constrain states that others integrate.",
         where=_located(equations, constraints or clash.rows),
         remedy="differentiate the constraint with respect to time by hand until a derivative of its own appears",
     )

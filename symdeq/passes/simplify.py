@@ -1,8 +1,9 @@
-"""Right-hand sides of the same value and never more operations. May be switched off: `compile(system, simplify=False)`."""
+"""Right-hand sides of the same value and never more operations; `compile(system, simplify=False)` leaves it out."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -28,13 +29,13 @@ def _simplified(equation: Equation) -> Equation:
     return replace(equation, rhs=cheapest(equation.rhs))
 
 
-def cheapest(expression: sp.Expr) -> sp.Expr:
-    """An equal form of an expression with shared factors taken out of its sums, outermost last; itself where that saves nothing."""
+def cheapest(expression: Any) -> Any:
+    """An equal form of an expression with shared factors taken out of its sums; itself where that saves nothing."""
     if (
         isinstance(expression, Boolean) or not expression.args
     ):  # rounding must not move the place where a condition changes
         return expression
-    parts = [cheapest(part) for part in expression.args]  # pyright: ignore[reportArgumentType]
+    parts = [cheapest(part) for part in expression.args]
     if any(new is not old for new, old in zip(parts, expression.args, strict=True)):
         rebuilt = expression.func(*parts)
         if sp.count_ops(rebuilt) <= sp.count_ops(expression):
@@ -46,7 +47,7 @@ def cheapest(expression: sp.Expr) -> sp.Expr:
 
 
 def _grouped(expression: sp.Expr) -> sp.Expr:
-    """Terms collected by the factor that most of them share, again and again: `a*x - b*x*y + c*z` is `x*(a - b*y) + c*z`."""
+    """Terms collected by the factor that most of them share, repeatedly: `a*x - b*x*y + c*z` is `x*(a - b*y) + c*z`."""
     if not isinstance(expression, sp.Add):
         return expression
     terms = expression.args
@@ -55,14 +56,12 @@ def _grouped(expression: sp.Expr) -> sp.Expr:
         for factor in sp.Mul.make_args(term):  # pyright: ignore[reportArgumentType]
             if not factor.is_number:
                 users.setdefault(_unit_power(factor), []).append(i)
-    factor = max(
-        users, key=lambda f: len(users[f]), default=None
-    )  # the first of equals; SymPy's order of terms is canonical
+    factor = max(users, key=lambda f: len(users[f]), default=None)  # the first of equals: SymPy's order is canonical
     if factor is None or len(users[factor]) < 2:
         return expression
     chosen = set(users[factor])
-    inside = sp.Add(*(term / factor for i, term in enumerate(terms) if i in chosen))
-    outside = sp.Add(*(term for i, term in enumerate(terms) if i not in chosen))  # pyright: ignore[reportArgumentType]
+    inside = sp.Add(*(term / factor for i, term in enumerate(terms) if i in chosen))  # pyright: ignore
+    outside = sp.Add(*(term for i, term in enumerate(terms) if i not in chosen))  # pyright: ignore
     return sp.Mul(factor, _grouped(inside)) + _grouped(outside)
 
 

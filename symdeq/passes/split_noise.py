@@ -7,7 +7,7 @@ from symdeq.model import Stage, System
 
 
 def split_noise(system: System) -> System:
-    """The identity for a system without Brownian motions; `UnsupportedError` for one with them, which this version does not solve."""
+    """The identity for a system without Brownian motions; one with them is refused: this version does not solve it."""
     if system.stage >= Stage.NOISE_SPLIT:
         return system
     if system.noise:

@@ -1,7 +1,7 @@
 """Explicit form: `D(x) = f` for what is integrated, explicit algebra into `observed`, and what is left as `0 = g`.
 
-The equations are matched to unknowns so that as many as possible can be solved by hand, put into an order in which each block needs only
-earlier ones (block lower triangular form), and solved block by block.
+The equations are matched to unknowns so that as many as possible can be solved by hand, put into an order in which each
+block needs only earlier ones (block lower triangular form), and solved block by block.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _is_alias(value: sp.Expr) -> bool:
 
 
 def _handed_back(equation: Equation, given: _Initial) -> tuple[State, sp.Expr | Guess] | None:
-    """The initial value of a state that has none, from that of an eliminated unknown which is a multiple of it plus a constant."""
+    """A start for a state that has none, from that of an eliminated unknown which is linear in it alone."""
     value = getattr(equation.lhs, "initial", None) if equation.lhs not in given else given[equation.lhs]  # pyright: ignore[reportArgumentType]
     if value is None:
         return None

@@ -10,7 +10,7 @@ from symdeq.model.symbols import Time, symbols_in
 
 
 def verify(system: System) -> None:
-    """Raise `VerificationError` at the first rule that a system does not keep; a declared system was checked when made."""
+    """Raise `VerificationError` at the first broken rule; a declared system was checked when it was made."""
     if system.stage >= Stage.FLAT:
         _verify_flat(system)
     if system.stage >= Stage.TORN:

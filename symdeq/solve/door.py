@@ -20,11 +20,12 @@ from symdeq._errors import ModelError, SymdeqWarning
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
 from symdeq.solve.method import Method, choose
+from symdeq.solve.saveat import check_saveat
 from symdeq.solve.stiffness import probe
+from symdeq.solve.values import as_array, concrete
 from symdeq.solvers import AutoSwitch
 
 _TOLERANCES = {"float64": (1e-6, 1e-9), "float32": (1e-4, 1e-7)}
-_MOST_TIMES = 10_000_000
 
 
 class Request(eqx.Module):
@@ -119,20 +120,19 @@ def check(
     dtype = model.values.dtype
     if (
         t1 is None
-        and saveat is not None
-        and not isinstance(saveat, dfx.SaveAt)
+        and isinstance(saveat, list | tuple | np.ndarray | jax.Array)
         and np.ndim(saveat) == 1
         and len(saveat)
     ):
         t1 = saveat[-1]
     t0, t1 = _time(t0, "t0", model, dtype), _time(t1, "t1", model, dtype)
-    if _concrete(t0, t1) and float(t0) == float(t1):
+    if concrete(t0, t1) and float(t0) == float(t1):
         raise ModelError(f"The interval is empty: t0 = t1 = {float(t0):g}.", remedy="give t1 different from t0")
-    saveat, at_steps, plain = _saveat(saveat, t0, t1, dtype)
+    saveat, at_steps, plain = check_saveat(saveat, t0, t1, dtype)
     default_rtol, default_atol = _TOLERANCES.get(str(dtype), _TOLERANCES["float32"])
     rtol = _tolerance(default_rtol if rtol is None else rtol, "rtol", (), dtype)
     atol = _tolerance(default_atol if atol is None else atol, "atol", (len(model.states),), dtype)
-    if _concrete(rtol) and float(rtol) < 10 * float(jnp.finfo(dtype).eps):
+    if concrete(rtol) and float(rtol) < 10 * float(jnp.finfo(dtype).eps):
         raise ModelError(
             f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
@@ -148,11 +148,11 @@ def check(
     method = _method(model, solver, rtol, atol, t0, t1)
     request = Request(
         model=model,
-        t0=t0,
-        t1=t1,
-        y0=_y0(model, y0),
-        rtol=rtol,
-        atol=atol,
+        t0=jnp.asarray(t0),
+        t1=jnp.asarray(t1),
+        y0=jnp.asarray(_y0(model, y0)),
+        rtol=jnp.asarray(rtol),
+        atol=jnp.asarray(atol),
         start_implicit=jnp.asarray(method.start_implicit),
         saveat=saveat,
         adjoint=adjoint,
@@ -165,12 +165,8 @@ def check(
     return request, method.reason
 
 
-def _concrete(*values: Any) -> bool:
-    return not any(isinstance(v, Tracer) for v in values)
-
-
 def _check_parameters(model: Model) -> None:
-    if _concrete(model.values):
+    if concrete(model.values):
         bad = [s.name for s, v in zip(model.parameters, np.asarray(model.values), strict=True) if not np.isfinite(v)]
         if bad:
             raise ModelError(
@@ -182,11 +178,13 @@ def _check_parameters(model: Model) -> None:
 def _time(value: Any, name: str, model: Model, dtype: Any) -> Array:
     if value is None:
         raise ModelError("solve needs t1, the end of the interval.", remedy="sd.solve(model, t1=10.0)")
-    value = model.constant(value, name)
-    value = jnp.asarray(value, dtype)
+    try:
+        value = as_array(model.constant(value, name), dtype)
+    except (TypeError, ValueError):
+        raise ModelError(f"{name} must be a number or an expression in parameters, not {value!r}.") from None
     if value.ndim:
         raise ModelError(f"{name} must be a single time, not an array of shape {value.shape}.")
-    if _concrete(value) and not math.isfinite(float(value)):
+    if concrete(value) and not math.isfinite(float(value)):
         raise ModelError(
             f"{name} = {float(value)} is not finite.",
             remedy="steady states are found by sd.steady_state, not by t1 = infinity",
@@ -196,14 +194,14 @@ def _time(value: Any, name: str, model: Model, dtype: Any) -> Array:
 
 def _tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Array:
     try:
-        value = jnp.asarray(value, dtype)
+        value = as_array(value, dtype)
     except (TypeError, ValueError):
         raise ModelError(f"{name} must be a number, not {value!r}.") from None
     if value.shape not in ((), vector):
         raise ModelError(
             f"{name} has the shape {value.shape}; it must be a number{f' or have shape {vector}' if vector else ''}."
         )
-    if _concrete(value) and not bool(jnp.all(jnp.isfinite(value) & (value > 0))):
+    if concrete(value) and not (np.isfinite(value) & (value > 0)).all():
         raise ModelError(f"{name} must be positive and finite, not {value}.")
     return value
 
@@ -217,74 +215,6 @@ def _adjoint(adjoint: Any) -> dfx.AbstractAdjoint:
             remedy='use "auto", or a diffrax adjoint such as diffrax.ForwardMode() or diffrax.DirectAdjoint()',
         )
     return dfx.RecursiveCheckpointAdjoint()
-
-
-def _saveat(saveat: Any, t0: Array, t1: Array, dtype: Any) -> tuple[dfx.SaveAt, bool, bool]:
-    """diffrax's record; whether it is the solver's own steps; whether it is plain states at one set of times."""
-    if saveat is None:
-        return dfx.SaveAt(t0=True, steps=True), True, True
-    if isinstance(saveat, dfx.SaveAt):
-        sub = saveat.subs
-        if sub is None:
-            saveat = dfx.SaveAt(t1=True, dense=saveat.dense, solver_state=True)
-            sub = saveat.subs
-        plain = isinstance(sub, dfx.SubSaveAt) and sub.fn is dfx.SubSaveAt(t1=True).fn
-        for one in jax.tree.leaves(sub, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt)):
-            if one.ts is not None:
-                _check_times(one.ts, t0, t1)
-        return saveat, bool(plain and sub.steps), plain
-    if np.ndim(saveat) == 0 and _concrete(saveat):
-        saveat = _spaced(saveat, t0, t1)
-    try:
-        ts = jnp.asarray(saveat, dtype)
-    except (TypeError, ValueError):
-        raise ModelError(f"saveat={saveat!r} is neither times, nor a spacing, nor a diffrax.SaveAt.") from None
-    if ts.ndim != 1 or ts.shape[0] == 0:
-        raise ModelError(f"saveat must be times in one dimension, at least one; it has the shape {ts.shape}.")
-    _check_times(ts, t0, t1)
-    return dfx.SaveAt(ts=ts), False, True
-
-
-def _spaced(spacing: Any, t0: Array, t1: Array) -> np.ndarray:
-    if not isinstance(spacing, int | float | np.number | jax.Array | np.ndarray) or isinstance(spacing, bool):
-        raise ModelError(f"saveat={spacing!r} is neither times, nor a spacing, nor a diffrax.SaveAt.")
-    if not _concrete(t0, t1):
-        raise ModelError(
-            "A spacing as saveat needs t0 and t1 that are known before tracing.", remedy="give the times as an array"
-        )
-    step, start, end = float(spacing), float(t0), float(t1)
-    if not (math.isfinite(step) and step > 0):
-        raise ModelError(f"The spacing saveat={step:g} must be positive.")
-    count = abs(end - start) / step
-    if count > _MOST_TIMES:
-        raise ModelError(f"saveat={step:g} asks for {count:.1e} times.", remedy=f"give at most {_MOST_TIMES:.0e}")
-    whole = math.floor(count * (1 + 4e-16) + 1e-9)
-    times = start + math.copysign(step, end - start) * np.arange(whole + 1)
-    if abs(times[-1] - end) <= 1e-9 * step:
-        times[-1] = end
-    return times
-
-
-def _check_times(ts: Any, t0: Array, t1: Array) -> None:
-    if not _concrete(ts, t0, t1):
-        return  # checked in the program, reported by `solution.ok`
-    values, start, end = np.asarray(ts, dtype=float), float(t0), float(t1)
-    if not np.isfinite(values).all():
-        raise ModelError("saveat contains a time that is not finite.")
-    sign = 1.0 if end >= start else -1.0
-    steps = np.diff(sign * values)
-    if (steps < 0).any():
-        i = int(np.argmax(steps < 0))
-        raise ModelError(
-            f"The times in saveat must run from t0 to t1; {values[i + 1]:g} follows {values[i]:g}.", remedy="sort them"
-        )
-    low, high = min(start, end), max(start, end)
-    outside = values[(values < low) | (values > high)]
-    if len(outside):
-        raise ModelError(
-            f"saveat contains {outside[0]:.10g}, outside the interval from t0 = {start:g} to t1 = {end:g}.",
-            remedy="widen the interval, or drop that time",
-        )
 
 
 def _y0(model: Model, y0: Any) -> Array:
@@ -306,7 +236,7 @@ def _y0(model: Model, y0: Any) -> Array:
             )
         return model.initial_state()
     try:
-        value = jnp.asarray(y0, model.values.dtype)
+        value = as_array(y0, model.values.dtype)
     except (TypeError, ValueError):
         raise ModelError(f"y0={y0!r} is neither an array nor a dictionary.") from None
     if value.shape != (n,):
@@ -315,7 +245,7 @@ def _y0(model: Model, y0: Any) -> Array:
             f"y0 has the shape {value.shape}; `{model.system.name}` has {n} states: {names}.",
             remedy="give one number a state, in that order; batches are jax.vmap",
         )
-    if _concrete(value) and not bool(jnp.all(jnp.isfinite(value))):
+    if concrete(value) and not np.isfinite(value).all():
         raise ModelError(f"y0 is not finite: {value}.")
     return value
 
@@ -329,8 +259,8 @@ def _how_to_start(state: ModelSymbol) -> str:
 
 
 def _method(model: Model, solver: Any, rtol: Array, atol: Array, t0: Array, t1: Array) -> Method:
-    known = float(rtol) if _concrete(rtol) else None
-    scale = float(jnp.max(atol)) / known if known is not None and _concrete(atol) else 1e-3
-    duration = abs(float(t1) - float(t0)) if _concrete(t0, t1) else math.inf
-    start = model.declared_start(float(t0) if _concrete(t0) else 0.0)
+    known = float(rtol) if concrete(rtol) else None
+    scale = float(np.max(atol)) / known if known is not None and concrete(atol) else 1e-3
+    duration = abs(float(t1) - float(t0)) if concrete(t0, t1) else math.inf
+    start = model.declared_start(float(t0) if concrete(t0) else 0.0)
     return choose(solver, kind=model.kind, rtol=known, probe=probe(*start, duration, scale))

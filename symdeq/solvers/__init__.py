@@ -3,17 +3,21 @@
 They work with any diffrax term of an ordinary differential equation, and know nothing of symdeq's models.
 """
 
-from .autoswitch import AutoSwitch as AutoSwitch, SwitchState as SwitchState, SwitchStats as SwitchStats
-from .explicit import ExplicitTableau as ExplicitTableau
-from .explicit_tableaus import BOSH3 as BOSH3, TSIT5 as TSIT5
-from .interpolation import QuarticInterpolation as QuarticInterpolation
-from .linear import linear_solver as linear_solver
-from .linearise import (
-    AbstractLinearisation as AbstractLinearisation,
-    DenseLinearisation as DenseLinearisation,
-    linearise as linearise,
-    MassTerm as MassTerm,
-)
-from .rodas5p import RODAS5P as RODAS5P, Rodas5P as Rodas5P
-from .rosenbrock import AbstractRosenbrock as AbstractRosenbrock, RosenbrockTableau as RosenbrockTableau
-from .rosenbrock23 import ROSENBROCK23 as ROSENBROCK23, Rosenbrock23 as Rosenbrock23
+from symdeq.solvers.autoswitch import AutoSwitch as AutoSwitch
+from symdeq.solvers.autoswitch import SwitchState as SwitchState
+from symdeq.solvers.autoswitch import SwitchStats as SwitchStats
+from symdeq.solvers.explicit import ExplicitTableau as ExplicitTableau
+from symdeq.solvers.explicit_tableaus import BOSH3 as BOSH3
+from symdeq.solvers.explicit_tableaus import TSIT5 as TSIT5
+from symdeq.solvers.interpolation import QuarticInterpolation as QuarticInterpolation
+from symdeq.solvers.linear import linear_solver as linear_solver
+from symdeq.solvers.linearise import AbstractLinearisation as AbstractLinearisation
+from symdeq.solvers.linearise import DenseLinearisation as DenseLinearisation
+from symdeq.solvers.linearise import MassTerm as MassTerm
+from symdeq.solvers.linearise import linearise as linearise
+from symdeq.solvers.rodas5p import RODAS5P as RODAS5P
+from symdeq.solvers.rodas5p import Rodas5P as Rodas5P
+from symdeq.solvers.rosenbrock import AbstractRosenbrock as AbstractRosenbrock
+from symdeq.solvers.rosenbrock import RosenbrockTableau as RosenbrockTableau
+from symdeq.solvers.rosenbrock23 import ROSENBROCK23 as ROSENBROCK23
+from symdeq.solvers.rosenbrock23 import Rosenbrock23 as Rosenbrock23

@@ -1,8 +1,8 @@
 """The switching solver: an explicit and a Rosenbrock method inside one diffrax solve, chosen step by step.
 
-The explicit method is left when several accepted steps in a row were held at the edge of its stability region, and taken up
-again when many Rosenbrock steps in a row would have fitted inside it: Shampine, Stiffness and nonstiff differential equation
-solvers II, ACM TOMS 3 (1977) 44-53; Petzold, SIAM J. Sci. Stat. Comput. 4 (1983) 136-148.
+The explicit method is left when several accepted steps in a row were held at the edge of its stability region, and
+taken up again when many Rosenbrock steps in a row would have fitted inside it: Shampine, Stiffness and nonstiff
+differential equation solvers II, ACM TOMS 3 (1977) 44-53; Petzold, SIAM J. Sci. Stat. Comput. 4 (1983) 136-148.
 """
 
 from typing import Any, ClassVar
@@ -13,14 +13,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree
 
-from .explicit import ExplicitTableau, explicit_step
-from .explicit_tableaus import BOSH3, TSIT5
-from .interpolation import QuarticInterpolation
-from .linearise import linearise
-from .rodas5p import RODAS5P
-from .rosenbrock import RosenbrockTableau, rosenbrock_step
-from .rosenbrock23 import ROSENBROCK23
-from .step import StepInput, field_at_start, finish, unwrap, vector_field
+from symdeq.solvers.explicit import ExplicitTableau, explicit_step
+from symdeq.solvers.explicit_tableaus import TSIT5
+from symdeq.solvers.interpolation import QuarticInterpolation
+from symdeq.solvers.linearise import linearise
+from symdeq.solvers.rodas5p import RODAS5P
+from symdeq.solvers.rosenbrock import RosenbrockTableau, rosenbrock_step
+from symdeq.solvers.step import StepInput, field_at_start, finish, unwrap, vector_field
 
 # The part of the explicit method's stability interval beyond which a step counts as stiff.
 _EDGE = 0.8
@@ -49,8 +48,8 @@ class SwitchStats(eqx.Module):
 
 
 class SwitchState(eqx.Module):
-    """What the switching solver carries from step to step: `f` is the vector field at the start of the next one, `run` the
-    number of steps in a row that spoke for the implicit method (negative: for the explicit one)."""
+    """What the switching solver carries from step to step: `f` is the vector field at the start of the next one, `run`
+    the number of steps in a row that spoke for the implicit method (negative: for the explicit one)."""
 
     f: PyTree
     run: Array
@@ -62,8 +61,8 @@ class AutoSwitch(dfx.AbstractAdaptiveSolver):
 
     Arguments:
 
-    - `explicit`, `implicit`: the tableaus of the two methods, `TSIT5` and `RODAS5P` (for tolerances of about 1e-5 and tighter)
-      or `BOSH3` and `ROSENBROCK23`.
+    - `explicit`, `implicit`: the tableaus of the two methods, `TSIT5` and `RODAS5P` (for tolerances of about 1e-5 and
+      tighter) or `BOSH3` and `ROSENBROCK23`.
     - `start_implicit`: the method of the first steps, a Boolean or a Boolean array, which may be traced.
 
     With a mass matrix only the Rosenbrock method is built and used. Ask for `SaveAt(solver_state=True)` and read

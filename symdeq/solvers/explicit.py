@@ -2,8 +2,8 @@
 
 The method's last stage is the vector field at the end of the step, which is handed on. Stiffness is h |λ|, with |λ|
 estimated from two vector fields at the same time and the points where they were taken: Shampine, Stiffness and nonstiff
-differential equation solvers II, ACM TOMS 3 (1977) 44-53; Hairer and Wanner, Solving Ordinary Differential Equations II,
-section IV.2.
+differential equation solvers II, ACM TOMS 3 (1977) 44-53; Hairer and Wanner, Solving Ordinary Differential Equations
+II, section IV.2.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .layout import AbstractLayout, Unrolled, fastest_layout, rolled_layout
-from .step import StepInput, StepOutput, differentiated_as, refuse_bad_step
+from symdeq.solvers.layout import AbstractLayout, Unrolled, fastest_layout, rolled_layout
+from symdeq.solvers.step import StepInput, StepOutput, differentiated_as, refuse_bad_step
 
 # Relative to the largest variable; a variable below has no scale of its own.
 _NEGLIGIBLE = 1e-9
@@ -53,7 +53,7 @@ class ExplicitTableau:
 
 
 def explicit_step(tableau: ExplicitTableau, autonomous: bool, start: StepInput) -> StepOutput:
-    """One step, in the layout that is fastest for the state; its derivative is always that of the loop over the stages.
+    """One step, in the layout that is fastest for the state; its derivative is that of the loop over the stages.
 
     Arguments:
 
@@ -102,7 +102,7 @@ def _scaled(h: Any, v: Any, like: Any) -> Any:
 
 
 def _growth(f: Any, f_before: Any, y: Any, y_before: Any, y0: Any) -> Any:
-    """The quotient |f - f'| / |y - y'| in the maximum norm relative to y, which sees a stiff variable however small it is."""
+    """The quotient |f - f'| / |y - y'| in the maximum norm relative to y, which sees even a small stiff variable."""
     f, f_before, y, y_before, y0 = (jnp.stack(jax.tree.leaves(v)) for v in (f, f_before, y, y_before, y0))
     tiny = jnp.finfo(y.dtype).tiny
     weight = jnp.maximum(jnp.abs(y0), jnp.abs(y))

@@ -5,7 +5,7 @@ import functools
 import diffrax as dfx
 import numpy as np
 
-from .explicit import ExplicitTableau
+from symdeq.solvers.explicit import ExplicitTableau
 
 _Rows = tuple[tuple[float, ...], ...]
 
@@ -45,8 +45,8 @@ def _polynomial(scale: float, *factors: tuple[float, ...]) -> np.ndarray:
     return np.pad(scale * product, (0, 5 - len(product)))
 
 
-# The free interpolant of order 4: Tsitouras, Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying
-# assumption, Computers & Mathematics with Applications 62 (2011) 770-775, section 3.
+# The free interpolant of order 4: Tsitouras, Runge-Kutta pairs of order 5(4) satisfying only the first column
+# simplifying assumption, Computers & Mathematics with Applications 62 (2011) 770-775, section 3.
 TSIT5_WEIGHTS = np.stack(
     [
         _polynomial(

@@ -11,8 +11,8 @@ from jaxtyping import PyTree
 class QuarticInterpolation(dfx.AbstractLocalInterpolation):
     """y(θ) = (1 - θ) y0 + θ (y1 + (1 - θ) (k0 + θ (k1 + θ k2))), θ = (t - t0) / (t1 - t0).
 
-    Every polynomial of degree four through y0 and y1 has this form, so explicit and implicit steps can follow each other
-    under one interpolation, as Hairer and Wanner write that of their Rosenbrock code RODAS.
+    Every polynomial of degree four through y0 and y1 has this form, so explicit and implicit steps can follow each
+    other under one interpolation, as Hairer and Wanner write that of their Rosenbrock code RODAS.
 
     Arguments:
 

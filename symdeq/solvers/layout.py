@@ -2,7 +2,8 @@
 
 A method is written once, over vectors (pytrees to which `+` and scaling apply leaf by leaf), a store of its stages, and
 rows of coefficients; the layout decides what those are. Straight-line code skips zero coefficients and is fastest for a
-state of few scalars. The loop emits the vector field and the solve once, so that its size does not grow with the stages.
+state of few scalars. The loop emits the vector field and the solve once, so that its size does not grow with the
+stages.
 """
 
 import abc
@@ -49,7 +50,7 @@ class AbstractLayout(abc.ABC):
 
     @abc.abstractmethod
     def combine(self, store: Any, rows: Any) -> tuple[Any, ...]:
-        """For each row of an array of shape (rows, stages) the sum of row[m] times stage m; `None` for a row of zeros."""
+        """For each row, of an array (rows, stages), the sum of row[m] times stage m; `None` for a row of zeros."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Rolled(AbstractLayout):
         return lax.dynamic_index_in_dim(jnp.asarray(table, self._dtype()), s, 0, keepdims=False)
 
     def combine(self, store: Any, rows: Any) -> tuple[Any, ...]:
-        # A sum and not a product of matrices: XLA fuses it into the loop, and no accelerator rounds it to half precision.
+        # A sum and not a product of matrices: XLA fuses it into the loop, and no accelerator rounds it to half
+        # precision.
         sums = jnp.sum(jnp.asarray(rows, store.dtype)[:, :, None] * store[None], axis=1)
         return tuple(sums[i] for i in range(sums.shape[0]))
 

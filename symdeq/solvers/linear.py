@@ -1,4 +1,5 @@
-"""Dense linear solves inside a solver's step: LU with partial pivoting, without a LAPACK call where the matrix is small.
+"""Dense linear solves inside a solver's step: LU with partial pivoting, without a LAPACK call where the matrix is
+small.
 
 A LAPACK call inside the loop keeps XLA's CPU compiler from turning the whole loop into one native function, which costs
 more than the call itself. So up to `_ROLLED_UP_TO` unknowns the elimination is written out here: straight-line code for
@@ -7,7 +8,6 @@ the smallest matrices, loops for the others.
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -92,8 +92,8 @@ def substitute_transposed(factors: _Factors, b: Float[Array, " n"]) -> Float[Arr
     if n <= _ROLLED_UP_TO:
         x = _backward(packed.T, _forward(packed.T, b, unit=False), unit=True)
     else:
-        x = lax.linalg.triangular_solve(packed, b[:, None], left_side=True, lower=False, transpose_a=True)
-        x = lax.linalg.triangular_solve(packed, x, left_side=True, lower=True, transpose_a=True, unit_diagonal=True)[:, 0]
+        x = lax.linalg.triangular_solve(packed.T, b[:, None], left_side=True, lower=True)
+        x = lax.linalg.triangular_solve(packed.T, x, left_side=True, lower=False, unit_diagonal=True)[:, 0]
     return jnp.zeros_like(x).at[permutation].set(x, unique_indices=True)
 
 

@@ -17,8 +17,8 @@ from diffrax._term import WrapTerm  # what diffeqsolve hands to a solver; it has
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from .._errors import ModelError, UnsupportedError
-from .linear import linear_solver
+from symdeq._errors import ModelError, UnsupportedError
+from symdeq.solvers.linear import linear_solver
 
 
 class AbstractLinearisation(eqx.Module):
@@ -50,8 +50,9 @@ class AbstractLinearisation(eqx.Module):
     def backward_error(self, shift: Array, x: PyTree, b: PyTree) -> Array | None:
         """The componentwise relative residual of W x = b, or `None` where factors with pivoting make it needless.
 
-        That is max_i |W x - b|_i / (|W| |x| + |b|)_i (Oettli and Prager, Numer. Math. 6, 1964), a scalar. A solver rejects a
-        step where it is not small, so a linearisation whose elimination order is fixed in advance must give it.
+        That is max_i |W x - b|_i / (|W| |x| + |b|)_i (Oettli and Prager, Numer. Math. 6, 1964), a scalar. A solver
+        rejects a step where it is not small, so a linearisation whose elimination order is fixed in advance must give
+        it.
         """
         return None
 
@@ -109,7 +110,9 @@ class MassTerm(dfx.AbstractTerm):
         self.mass_matrix = jnp.asarray(mass_matrix)
         shape = self.mass_matrix.shape
         if len(shape) != 2 or shape[0] != shape[1]:
-            raise ModelError(f"The mass matrix has the shape {shape}.", remedy="give a square matrix, one row a number of y")
+            raise ModelError(
+                f"The mass matrix has the shape {shape}.", remedy="give a square matrix, one row a number of y"
+            )
 
     def vf(self, t: Any, y: PyTree, args: PyTree) -> PyTree:
         return dfx.ODETerm(self.vector_field).vf(t, y, args)

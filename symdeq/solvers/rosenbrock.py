@@ -4,8 +4,9 @@ Stage s = 1 … S of a step of length h from (t0, y0) of M y' = f(t, y), with J 
 
     (M / (h γ) - J) u_s = f(t0 + c_s h, y0 + Σ A_sm u_m) + M Σ C_sm u_m / h + h D_s df/dt,    m < s,
 
-and y1 = y0 + Σ b_m u_m: the form without products by J of Hairer and Wanner, Solving Ordinary Differential Equations II,
-section IV.7. The vector field at the end is handed on, so that each stage solves first and then evaluates f for the next.
+and y1 = y0 + Σ b_m u_m: the form without products by J of Hairer and Wanner, Solving Ordinary Differential Equations
+II, section IV.7. The vector field at the end is handed on, so that each stage solves first and then evaluates f for the
+next.
 """
 
 import dataclasses
@@ -20,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from .interpolation import QuarticInterpolation
-from .layout import AbstractLayout, Unrolled, fastest_layout, rolled_layout
-from .linearise import linearise
-from .step import (
+from symdeq.solvers.interpolation import QuarticInterpolation
+from symdeq.solvers.layout import AbstractLayout, Unrolled, fastest_layout, rolled_layout
+from symdeq.solvers.linearise import linearise
+from symdeq.solvers.step import (
     StepInput,
     StepOutput,
     differentiated_as,
@@ -72,7 +73,8 @@ def padded(rows: tuple[_Row, ...], stages: int) -> tuple[_Row, ...]:
 class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
     """A Rosenbrock method as a diffrax solver; a method is a subclass that names its coefficients.
 
-    The state may be any PyTree of real arrays, the term an `ODETerm`, a `MassTerm`, or a class registered with `linearise`.
+    The state may be any PyTree of real arrays, the term an `ODETerm`, a `MassTerm`, or a class registered with
+    `linearise`.
     """
 
     tableau: eqx.AbstractClassVar[RosenbrockTableau]
@@ -99,7 +101,7 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
 
 
 def rosenbrock_step(tableau: RosenbrockTableau, start: StepInput) -> StepOutput:
-    """One step, in the layout that is fastest for the state; its derivative is always that of the loop over the stages."""
+    """One step, in the layout that is fastest for the state; its derivative is that of the loop over the stages."""
     layout, rolled = fastest_layout(start.y), functools.partial(_step, tableau, rolled_layout(start.y))
     fast = functools.partial(_step, tableau, layout) if isinstance(layout, Unrolled) else rolled
     return differentiated_as(fast, rolled, start)
@@ -109,7 +111,8 @@ def _step(tableau: RosenbrockTableau, layout: AbstractLayout, start: StepInput) 
     term, t, h, _, _, args = start
     y0, stages = layout.vector(start.y), len(tableau.b)
     h_y = h.astype(jax.tree.leaves(y0)[0].dtype)
-    # Row s belongs to what follows the solve of stage s: the argument of the next stage, at the end the solution itself.
+    # Row s belongs to what follows the solve of stage s: the argument of the next stage, at the end the solution
+    # itself.
     rows = np.stack([[*tableau.a[1:], tableau.b], [*tableau.c[1:], (0.0,) * stages]], axis=1)
     times, d = np.array([*tableau.times[1:], 1.0]), np.array([*tableau.d[1:], 0.0])
     local = linearise(term, t, start.y, args)

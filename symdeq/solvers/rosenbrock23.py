@@ -1,6 +1,7 @@
 """Rosenbrock23: Rosenbrock method of order 2 for stiff equations at loose tolerances, the method of MATLAB's ode23s.
 
-Shampine and Reichelt, The MATLAB ODE Suite, SIAM J. Sci. Comput. 18 (1997) 1-22, section 3.1. There, with W = I - h d J,
+Shampine and Reichelt, The MATLAB ODE Suite, SIAM J. Sci. Comput. 18 (1997) 1-22, section 3.1. There, with W = I - h d
+J,
 
     W k1 = F0 + h d T,    W (k2 - k1) = F1 - k1,    W k3 = F2 - e32 (k2 - F1) - 2 (k1 - F0) + h d T,
 
@@ -15,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .rosenbrock import AbstractRosenbrock, RosenbrockTableau
+from symdeq.solvers.rosenbrock import AbstractRosenbrock, RosenbrockTableau
 
 _D = 1 / (2 + math.sqrt(2))
 _E32 = 6 + math.sqrt(2)
@@ -46,8 +47,8 @@ ROSENBROCK23 = RosenbrockTableau(
 class Rosenbrock23(AbstractRosenbrock):
     """Order 2, L-stable, with dense output of order 2; for tolerances looser than 1e-4 or so.
 
-    A diffrax solver: `diffrax.diffeqsolve(diffrax.ODETerm(f), Rosenbrock23(), ...)`. Three stages with one factorisation.
-    Source: Shampine and Reichelt, SIAM J. Sci. Comput. 18 (1997) 1-22, section 3.1.
+    A diffrax solver: `diffrax.diffeqsolve(diffrax.ODETerm(f), Rosenbrock23(), ...)`. Three stages with one
+    factorisation. Source: Shampine and Reichelt, SIAM J. Sci. Comput. 18 (1997) 1-22, section 3.1.
     """
 
     tableau: ClassVar[RosenbrockTableau] = ROSENBROCK23

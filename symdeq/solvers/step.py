@@ -12,7 +12,7 @@ from diffrax._term import WrapTerm
 from jax import lax
 from jaxtyping import Array, PyTree
 
-from .._errors import UnsupportedError
+from symdeq._errors import UnsupportedError
 
 
 class StepInput(NamedTuple):
@@ -27,7 +27,7 @@ class StepInput(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """The end of a step: the solution, its error estimate, dense output, the vector field there, and h times stiffness."""
+    """The end of a step: solution, error estimate, dense output, vector field, and `size`, h times the stiffness."""
 
     y: PyTree
     error: PyTree
@@ -37,7 +37,7 @@ class StepOutput(NamedTuple):
 
 
 def unwrap(terms: Any, t0: Any, t1: Any) -> tuple[Any, Any, Any]:
-    """The term inside diffrax's wrapper, which runs time forwards, with the time and the signed step in the term's own time."""
+    """The term inside diffrax's wrapper, which makes time run forwards, and the time and step in its own time."""
     t0 = jnp.asarray(t0)
     h = jnp.asarray(t1) - t0
     while isinstance(terms, WrapTerm):
@@ -71,10 +71,11 @@ def field_at_start(term: Any, t: Any, y: PyTree, args: PyTree, kept: PyTree, mad
 def differentiated_as(
     fast: Callable[[StepInput], StepOutput], rolled: Callable[[StepInput], StepOutput], start: StepInput
 ) -> StepOutput:
-    """`fast(start)`, whose derivatives are those of `rolled(start)`: the same mathematics in a form that compiles sooner.
+    """`fast(start)`, whose derivatives are those of `rolled(start)`: the same mathematics in a form that compiles
+    sooner.
 
-    A step that overflowed is one that the step size controller rejects, so its derivative is put to zero: left alone, the
-    reverse pass would multiply the zero that comes back from a rejected step by an infinity and get NaN.
+    A step that overflowed is one that the step size controller rejects, so its derivative is put to zero: left alone,
+    the reverse pass would multiply the zero that comes back from a rejected step by an infinity and get NaN.
     """
     if not all(_closes_over_nothing(leaf) for leaf in jax.tree.leaves((start.term, start.args))):
         # A derivative rule may not meet a traced value that hides in a closure, so such values become arguments.
@@ -101,7 +102,7 @@ def _rule(primals: Any, tangents: Any) -> tuple[StepOutput, StepOutput]:
         return rolled(start)
 
     out, derivative = jax.linearize(step, *(leaves[i] for i in moving))
-    finite = jnp.isfinite(sum(jnp.sum(v) for v in jax.tree.leaves((out.y, out.f, out.error))))
+    finite = _all_finite((out.y, out.error, out.f))
     return out, derivative(*(jnp.where(finite, t_leaves[i], 0) for i in moving))
 
 
@@ -114,15 +115,21 @@ def _closes_over_nothing(leaf: Any) -> bool:
 
 
 def refuse_bad_step(y: PyTree, error: PyTree, f: PyTree, backward_error: Array | None = None) -> tuple[PyTree, PyTree]:
-    """The end of a step and its error estimate: NaN and infinity where the vector field or the linear solve failed.
+    """The end of a step and its error estimate: NaN and infinity where a number overflowed or the linear solve failed.
 
-    An infinite estimate lets the step size controller try a smaller step, in which shift M dominates the matrix of a solve.
-    The end becomes NaN so that a solve with fixed steps, which asks for no estimate, cannot keep it unseen.
+    An infinite estimate lets the step size controller try a smaller step, in which shift M dominates the matrix of a
+    solve. The end becomes NaN so that a solve with fixed steps, which asks for no estimate, cannot keep it unseen; an
+    infinite end would moreover give diffrax's controller the quotient of two infinities for the next step size.
     """
-    good = jnp.isfinite(sum(jnp.sum(v) for v in jax.tree.leaves(f)))
+    good = _all_finite((y, error, f))
     if backward_error is not None:
         good = good & (backward_error <= jnp.sqrt(jnp.finfo(backward_error.dtype).eps))
-    return jax.tree.map(lambda v: jnp.where(good, v, jnp.nan), y), jax.tree.map(lambda v: jnp.where(good, v, jnp.inf), error)
+    y = jax.tree.map(lambda v: jnp.where(good, v, jnp.nan), y)
+    return y, jax.tree.map(lambda v: jnp.where(good, v, jnp.inf), error)
+
+
+def _all_finite(tree: PyTree) -> Array:
+    return jnp.isfinite(sum(jnp.sum(v) for v in jax.tree.leaves(tree)))
 
 
 def finish(y0: PyTree, out: StepOutput, solver_state: Any) -> tuple[PyTree, PyTree, dict[str, Any], Any, dfx.RESULTS]:

@@ -22,6 +22,7 @@ from tests.zoo import PROBLEMS, Problem
 
 from .choices import compare, preparing, times
 from .client import OPTION, Client
+from .peers import PEERS, SYMDEQ
 from .table import aligned
 from .worker import serve
 
@@ -29,9 +30,22 @@ VALUES = ("default", "1e4", "1e5", "1e6", "1e7", "1e9")
 
 
 def _by_symdeq(name: str) -> Callable[[], Any]:
-    from .peers import PEERS, SYMDEQ
-
     return PEERS[SYMDEQ].solve(PROBLEMS[name]).run
+
+
+def _gradient(name: str) -> Callable[[], Any]:
+    work = PEERS[SYMDEQ].gradient(PROBLEMS[name])
+    assert work is not None
+    return work.run
+
+
+def _own_steps(name: str, saveat: Any = None) -> Callable[[], Any]:
+    """A solve that saves at every step, or at many times: its buffers are large."""
+    import symdeq as sd
+
+    problem = PROBLEMS[name]
+    model = sd.compile(problem.build())
+    return _compiled(lambda p: sd.solve(model, problem.t1 * p, saveat=saveat).ys, jnp.asarray(1.0))
 
 
 def _tsit5(problem: Problem, y0: Any) -> Any:
@@ -92,12 +106,18 @@ def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any
 
 WORK: dict[str, Callable[[], Callable[[], Any]]] = {
     **{f"symdeq {name}": functools.partial(_by_symdeq, name) for name in ("lotka_volterra", "rober", "hires", "pollu")},
+    **{f"symdeq {name}, gradient": functools.partial(_gradient, name) for name in ("lotka_volterra", "rober", "hires")},
+    **{f"symdeq {name}, own steps": functools.partial(_own_steps, name) for name in ("rober", "hires")},
+    "symdeq lotka_volterra, 100,000 save points": lambda: _own_steps("lotka_volterra", jnp.linspace(0, 10, 100_000)),
     "Tsit5 by hand, lotka_volterra": functools.partial(_by_hand, "lotka_volterra"),
     "Tsit5 by hand, brusselator_1d_32": functools.partial(_by_hand, "brusselator_1d_32"),
     **{f"Tsit5 by hand, {n:,} × lotka_volterra": functools.partial(_ensemble, n) for n in (100, 10_000)},
     "gradient of a neural ODE, width 32": _neural_ode,
     **{f"20 products of width {n}": functools.partial(_products, n) for n in (64, 256, 1024)},
-    **{f"20 heat steps, {n:,} points": functools.partial(_heat, n) for n in (1_000, 10_000, 100_000, 1_000_000)},
+    **{
+        f"20 heat steps, {n:,} points": functools.partial(_heat, n)
+        for n in (1_000, 10_000, 30_000, 60_000, 100_000, 1_000_000)
+    },
 }
 
 

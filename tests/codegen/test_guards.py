@@ -67,6 +67,15 @@ def test_reverse_derivative_is_right_on_both_sides(expression: Any, slopes: dict
         assert float(jax.jacfwd(function)(jnp.float64(value))) == pytest.approx(slope, rel=1e-12), value
 
 
+def test_condition_without_a_real_value_at_a_trial_point() -> None:
+    """Looking for harmless numbers must not fail where the condition itself is singular."""
+    function = _generated(
+        sp.Piecewise((sp.sqrt(x), sp.Piecewise((sp.log(1 - x), x < 0), (x - 1, True)) > 0), (x, True))
+    )
+    for value, slope in {0.0: 1.0, 0.5: 1.0, 4.0: 0.25}.items():
+        assert float(jax.grad(function)(value)) == pytest.approx(slope, rel=1e-12)
+
+
 def test_nothing_is_guarded_without_need() -> None:
     body, sources = guard([Assignment(y, sp.Piecewise((x**2, x > 0), (sp.sin(x) - x, True)))])
     assert len(body) == 1

@@ -193,5 +193,6 @@ def test_whole_number_exponents_are_written_as_such() -> None:
     assert printer.doprint(x ** sp.Float(2.0)) == "x**2"
     assert printer.doprint(-x / (2 * y)) == "-0.5 * x / y"
     assert printer.doprint(x / 3 - y) == "(1 / 3) * x - y"
+    assert printer.doprint(-(x**2) * y) == "-(x**2) * y"
     assert printer.doprint(sp.Float(0.1) * x) == "0.1 * x"
     assert printer.doprint(sp.sqrt(x) / y**2) == "jnp.sqrt(x) / y**2"

@@ -47,7 +47,7 @@ def jac(t, y, p):
     flow = jnp.where(v0, k * v1, 0.0)
     d_flow_d_level = jnp.where(v0, 0.5 * k / v1, 0.0)
     v2 = level + 1
-    d_rate_d_level = -flow**2 / v2**2 + 2 * flow * d_flow_d_level / v2
+    d_rate_d_level = -(flow**2) / v2**2 + 2 * flow * d_flow_d_level / v2
     J_level_level = -d_flow_d_level
     J_total_level = d_flow_d_level + d_rate_d_level
     return J_level_level, J_total_level

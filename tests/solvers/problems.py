@@ -42,9 +42,13 @@ def stacked(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda t, y, args: jnp.stack(f(t, tuple(y[i] for i in range(y.shape[0])), args))
 
 
-def solve(f: Any, solver: Any, y0: Any, t1: float, *, t0=0.0, args=None, dt0: Any = 1e-4, tolerance=None, ts=None, **more):
-    """`diffrax.diffeqsolve` with the settings of these tests; fixed steps of `dt0` unless a relative tolerance is given."""
-    controller = dfx.ConstantStepSize() if tolerance is None else dfx.PIDController(rtol=tolerance, atol=tolerance * 1e-3)
+def solve(
+    f: Any, solver: Any, y0: Any, t1: float, *, t0=0.0, args=None, dt0: Any = 1e-4, tolerance=None, ts=None, **more
+) -> Any:
+    """`diffrax.diffeqsolve` with the settings of these tests; steps are fixed unless a relative tolerance is given."""
+    controller = (
+        dfx.ConstantStepSize() if tolerance is None else dfx.PIDController(rtol=tolerance, atol=tolerance * 1e-3)
+    )
     settings = {"stepsize_controller": controller, "throw": False, "max_steps": 4096, **more}
     if ts is not None:
         settings["saveat"] = dfx.SaveAt(ts=ts)
@@ -64,7 +68,7 @@ def slopes(errors: Any) -> np.ndarray:
 
 
 class SparseTerm(dfx.AbstractTerm):
-    """Robertson's problem with a Jacobian given by hand and an elimination without pivoting, as generated code has them."""
+    """Robertson's problem with a Jacobian by hand and an elimination without pivoting, as generated code has them."""
 
     def vf(self, t, y, args):
         return rober(t, y, args)

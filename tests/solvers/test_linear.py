@@ -37,7 +37,9 @@ def test_solves_as_numpy_does(n):
         factors = factor(jnp.asarray(w))
         packed, permutation = (np.asarray(v) for v in factors)
         lower, upper = np.tril(packed, -1) + np.eye(n), np.triu(packed)
-        np.testing.assert_allclose(lower @ upper, w[permutation], rtol=1e-10, atol=1e-13 * np.abs(w).max(), err_msg=name)
+        np.testing.assert_allclose(
+            lower @ upper, w[permutation], rtol=1e-10, atol=1e-13 * np.abs(w).max(), err_msg=name
+        )
         assert np.abs(lower).max() <= 1 + 1e-12, name  # partial pivoting
         x, x_transposed = np.asarray(solve(factors, b)), np.asarray(solve_transposed(factors, b))
         assert backward_error(w, x, b) < 1e-14, name
