@@ -1,6 +1,7 @@
 """Hare and lynx: the Lotka-Volterra equations fitted to the pelts taken in by the Hudson's Bay Company, 1900 to 1920.
 
-The counts and the published fit to compare with are described in examples/data/README.md.
+The counts, and the published fit to compare with, are described in examples/data/README.md. Run with
+`python examples/hudson_bay.py`; the figure is written to `examples/output/hudson_bay.png`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from symdeq import D, Eq
 jax.config.update("jax_enable_x64", True)
 
 HERE = Path(__file__).parent
+OUTPUT = HERE / "output"
 
 
 def read(path: Path = HERE / "data" / "hudson_bay.csv") -> dict[str, list[float]]:
@@ -51,22 +53,21 @@ def estimate(starts: int = 32) -> sd.Fit:
     )
 
 
-def main() -> None:
+def main(output: Path = OUTPUT) -> sd.Fit:
+    """Fit, print the estimates with their intervals, and draw the data against the fit."""
     fit = estimate()
     print(fit)
 
     axes = fit.plot()
     for ax, animal in zip(axes[0], ("snowshoe hare", "Canada lynx"), strict=True):
-        ax.set_title(animal)
-        ax.set_ylabel("pelts, thousands")
+        ax.set(title=animal, ylabel="pelts, thousands")
     for ax in axes[1]:
-        ax.set_xlabel("year")
-        ax.set_xticks(range(1900, 1921, 5))
+        ax.set(xlabel="year", xticks=range(1900, 1921, 5))
 
-    path = HERE / "output" / "hudson_bay.png"
-    path.parent.mkdir(exist_ok=True)
-    axes[0, 0].figure.savefig(path, dpi=150)
-    print(f"\nfigure: {path.relative_to(HERE.parent)}")
+    output.mkdir(parents=True, exist_ok=True)
+    axes[0, 0].figure.savefig(output / "hudson_bay.png", dpi=150)
+    print(f"figure: {output / 'hudson_bay.png'}")
+    return fit
 
 
 if __name__ == "__main__":

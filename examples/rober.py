@@ -4,8 +4,8 @@
     B + B -> B + C    k2, very fast
     B + C -> A + C    k3, fast
 
-H. H. Robertson, The solution of a set of reaction rate equations, in J. Walsh (ed.), Numerical Analysis: An Introduction,
-Academic Press (1966) 178-182. Run with `python examples/rober.py`; the figure is written to `examples/output/rober.png`.
+H. H. Robertson, The solution of a set of reaction rate equations, in J. Walsh (ed.), Numerical Analysis: An
+Introduction, Academic Press (1966) 178-182.
 """
 
 from pathlib import Path
@@ -36,20 +36,27 @@ def main(output: Path = OUTPUT) -> sd.Solution:
     print(f"y(1e11) = {', '.join(f'{sol[s][-1]:.8g}' for s in model.states)}")
     print(f"y1 + y2 + y3 = 1 to within {np.max(np.abs(sol[y1 + y2 + y3] - 1)):.0e}")
 
-    _, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
-    sol.plot([y1, 10_000 * y2, y3], ax=ax)
-    for line, label, at, height in zip(ax.lines, ("A", "10⁴ × B", "C"), (3e-5, 2e-3, 1e8), (0.94, 0.40, 0.94), strict=True):
-        ax.text(at, height, label, color=line.get_color(), weight="bold", ha="center")
-    ax.legend().remove()
-    assert sol.switch is not None
-    ax.axvline(sol.switch.first_switch, color="0.6", linewidth=0.8, linestyle=(0, (4, 3)))
-    ax.text(sol.switch.first_switch * 1.6, 0.62, "from here on\nRosenbrock steps", color="0.4", fontsize="small")
-    ax.set(title="Robertson's reactions", xlabel="time [s]", ylabel="concentration", xlim=(1e-6, 1e11), ylim=(-0.02, 1.05))
-    ax.spines[["top", "right"]].set_visible(False)
+    draw(sol, [y1, 10_000 * y2, y3])
     output.mkdir(parents=True, exist_ok=True)
     plt.savefig(output / "rober.png", dpi=150)
     print(f"figure: {output / 'rober.png'}")
     return sol
+
+
+def draw(sol: sd.Solution, curves: list) -> None:
+    """The three species on a logarithmic axis, the middle one magnified, and where the solver changed over."""
+    ax = sol.plot(curves, ax=plt.subplots(figsize=(7, 3.8), layout="constrained")[1])
+    ax.legend().remove()
+    labels = (("A", 3e-5, 0.94), ("10⁴ × B", 2e-3, 0.40), ("C", 1e8, 0.94))
+    for line, (label, time, height) in zip(ax.lines, labels, strict=True):
+        ax.text(time, height, label, color=line.get_color(), weight="bold", ha="center")
+    assert sol.switch is not None
+    change = float(sol.switch.first_switch)
+    ax.axvline(change, color="0.6", linewidth=0.8, linestyle="--")
+    ax.text(1.6 * change, 0.62, "from here on\nRosenbrock steps", color="0.4", fontsize="small")
+    ax.set(xlabel="time [s]", ylabel="concentration", xlim=(1e-6, 1e11), ylim=(-0.02, 1.05))
+    ax.set_title("Robertson's reactions")
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

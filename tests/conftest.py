@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from jaxtyping import install_import_hook
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -31,3 +32,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # them in words of their own, which are tested; and `Eq` looks at its caller's frame, where a checker must not stand.
 importlib.import_module("tests.typechecking")  # the hook takes what is in sys.modules
 install_import_hook(["symdeq.passes", "symdeq.codegen", "symdeq.solvers"], "tests.typechecking.check")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew, for a diff")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written instead of compared."""
+    return bool(request.config.getoption("--update-golden"))

@@ -1,4 +1,4 @@
-"""Parameter estimation: measurements, noise, the search from many starts, and what the measurements say about the estimates."""
+"""Parameter estimation: measurements, noise, the search from many starts, and how well the estimates are known."""
 
 from symdeq.fit.data import Measurements as Measurements
 from symdeq.fit.noise import AbstractNoise as AbstractNoise

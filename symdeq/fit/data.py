@@ -48,7 +48,9 @@ class Measurements:
         return self.values[self.present[:, i], i]
 
 
-def read(data: Any, time: str | None, observe: Mapping[str, Any] | None, model: Model) -> tuple[Measurements, tuple[Any, ...]]:
+def read(
+    data: Any, time: str | None, observe: Mapping[str, Any] | None, model: Model
+) -> tuple[Measurements, tuple[Any, ...]]:
     """The measurements in a table, and the quantity of the model behind each column.
 
     Arguments:
@@ -58,7 +60,8 @@ def read(data: Any, time: str | None, observe: Mapping[str, Any] | None, model: 
     - `observe`: from column to quantity; `None` for the columns that have the name of a quantity.
     - `model`: whose quantities are observed.
 
-    Raises `ModelError` for a column that does not exist, columns of different lengths, what is no number, and an empty table.
+    Raises `ModelError` for a column that does not exist, columns of different lengths, what is no number, and an
+    empty table.
     """
     names, column, index = _opened(data)
     times = _times(names, column, index, time)
@@ -67,10 +70,12 @@ def read(data: Any, time: str | None, observe: Mapping[str, Any] | None, model: 
         if not observe:
             raise ModelError(
                 f"No column has the name of a quantity of `{model.system.name}`.",
-                remedy=f"say what each column measures: observe={{column: {model.states[0].name if model.states else 'x'}}}",
+                remedy=f"say what each column measures: observe={{column: {model.states[0].name}}}",
             )
     if not isinstance(observe, Mapping) or not observe:
-        raise ModelError(f"observe must be a dictionary from column to quantity, not {observe!r}.", remedy='observe={"column": x}')
+        raise ModelError(
+            f"observe must be a dictionary from column to quantity, not {observe!r}.", remedy='observe={"column": x}'
+        )
     for name in observe:
         if name not in names:
             raise ModelError(f"The data have no column {name!r}.", remedy=_did_you_mean(name, names))
@@ -79,7 +84,9 @@ def read(data: Any, time: str | None, observe: Mapping[str, Any] | None, model: 
         raise ModelError(f"There are {len(times)} times and {len(values)} measurements in each column.")
     if np.isinf(values).any():
         row, i = np.argwhere(np.isinf(values))[0]
-        raise ModelError(f"The column {list(observe)[i]!r} is infinite in row {row}.", remedy="leave the value out: NaN or None")
+        raise ModelError(
+            f"The column {list(observe)[i]!r} is infinite in row {row}.", remedy="leave the value out: NaN or None"
+        )
     measurements = Measurements(tuple(observe), times, values)
     _check_times(measurements)
     return measurements, tuple(observe.values())
@@ -97,7 +104,10 @@ def check_possible(data: Measurements, noise: tuple[AbstractNoise, ...]) -> None
                 remedy=f"use sd.Normal() for it, or leave the value out; {len(wrong)} rows are affected",
             )
         if not data.counts[i]:
-            raise ModelError(f"The column {name!r} has no measurement: all of its values are missing.", remedy="leave it out of observe")
+            raise ModelError(
+                f"The column {name!r} has no measurement: all of its values are missing.",
+                remedy="leave it out of observe",
+            )
         if data.counts[i] < 2 and one.sigma is None:
             raise ModelError(
                 f"The column {name!r} has a single measurement, from which no sigma can be estimated.",
@@ -123,7 +133,9 @@ def _times(names: list[Any], column: Any, index: Any, time: Any) -> np.ndarray:
     if index is not None and (time is None or index.name == time):
         return _numbers(index, index.name or "index")
     if time is None:
-        raise ModelError("time=None takes a DataFrame's index, which a dictionary does not have.", remedy='time="name of the column"')
+        raise ModelError(
+            "time=None takes a DataFrame's index, which a dictionary does not have.", remedy='time="name of the column"'
+        )
     remedy = _did_you_mean(time, names)
     raise ModelError(
         f"The data have no column {time!r} for the times.",
@@ -135,7 +147,9 @@ def _numbers(column: Any, name: Any) -> np.ndarray:
     if hasattr(column, "to_numpy"):
         dtype = str(getattr(column, "dtype", ""))
         if "datetime" in dtype or "period" in dtype:
-            raise ModelError(f"The column {name!r} holds dates.", remedy="turn them into numbers, such as days since the start")
+            raise ModelError(
+                f"The column {name!r} holds dates.", remedy="turn them into numbers, such as days since the start"
+            )
         if dtype in ("Int64", "Float64", "Int32", "Float32"):
             column = column.to_numpy(dtype=float, na_value=np.nan)
         else:
@@ -145,16 +159,22 @@ def _numbers(column: Any, name: Any) -> np.ndarray:
             column = [np.nan if v is None else v for v in column]
         values = np.array(column, dtype=float)  # None in an array of objects becomes NaN
     except (TypeError, ValueError):
-        raise ModelError(f"The column {name!r} holds something that is not a number.", remedy="mark missing values by NaN or None") from None
+        raise ModelError(
+            f"The column {name!r} holds something that is not a number.", remedy="mark missing values by NaN or None"
+        ) from None
     if values.ndim != 1 or not len(values):
-        raise ModelError(f"The column {name!r} must have one dimension and at least one row; it has the shape {values.shape}.")
+        raise ModelError(
+            f"The column {name!r} must have one dimension and at least one row; it has the shape {values.shape}."
+        )
     return values
 
 
 def _check_times(data: Measurements) -> None:
     wrong = ~np.isfinite(data.times) & data.present.any(axis=1)
     if wrong.any():
-        raise ModelError(f"The time in row {int(np.argmax(wrong))} is missing or infinite, but something was measured there.")
+        raise ModelError(
+            f"The time in row {int(np.argmax(wrong))} is missing or infinite, but something was measured there."
+        )
     if not data.present.any():
         raise ModelError("There is no measurement at all: every value is missing.")
 
@@ -167,4 +187,8 @@ def _is_quantity(model: Model, name: str) -> bool:
 def _did_you_mean(name: Any, names: list[Any]) -> str:
     known = {str(n).casefold(): str(n) for n in names}
     close = [known[k] for k in difflib.get_close_matches(str(name).casefold(), known, n=2, cutoff=0.5)]
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the columns are {', '.join(map(repr, list(known.values())[:12]))}"
+    return (
+        f"did you mean {' or '.join(map(repr, close))}?"
+        if close
+        else f"the columns are {', '.join(map(repr, list(known.values())[:12]))}"
+    )

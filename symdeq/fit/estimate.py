@@ -14,14 +14,16 @@ from jaxtyping import Array, Bool
 
 from symdeq.fit.objective import Objective, Point
 
-# The residual at a point where the model cannot be solved: worse than any other, and its square still a number in single precision.
+# The residual at a point where the model cannot be solved: worse than any other, and its square still a number in
+# single precision.
 _REFUSED = 1e12
 # How often the weight between columns of known and of estimated sigma is set anew, at most.
 _ROUNDS = 20
-# A step that gains this part of what was predicted makes the next one longer. Optimistix asks for 0.99, which no step along a bound reaches: the
-# Hudson Bay data with a bound that holds take 600 iterations so, and 75 in this way.
+# A step that gains this part of what was predicted makes the next one longer. Optimistix asks for 0.99, which no step
+# along a bound reaches: the Hudson Bay data with a bound that holds take 600 iterations so, and 75 in this way.
 _GOOD = 0.75
-# So many rejected steps in a row, each a quarter of the one before, end a search: what is left is below the accuracy of the solves.
+# So many rejected steps in a row, each a quarter of the one before, end a search: what is left is below the accuracy
+# of the solves.
 _REJECTED = 12
 
 
@@ -53,13 +55,13 @@ def search(objective: Objective, starts: Array, iterations: Array) -> Found:
     Returns a `Found` whose arrays have a leading axis of starts. A start that fails harms no other.
     """
     one = lambda start: _from(objective, start, iterations)  # noqa: E731
-    # On a CPU a solve is one native loop that ends when it is done; in lockstep all would last as long as the longest and leave that loop.
-    # 32 starts of Lotka-Volterra: 40 times slower by vmap.
+    # On a CPU a solve is one native loop that ends when it is done; in lockstep all would last as long as the longest
+    # and leave that loop. 32 starts of Lotka-Volterra: 40 times slower by vmap.
     return lax.map(one, starts) if jax.default_backend() == "cpu" else jax.vmap(one)(starts)
 
 
 def quantiles(key: Any, starts: int, unknowns: int) -> np.ndarray:
-    """A Latin hypercube, shape (starts, unknowns): each unknown's values fall one into each of `starts` equal parts of (0, 1).
+    """A Latin hypercube, shape (starts, unknowns): one value of each unknown in each of `starts` equal parts of (0, 1).
 
     McKay, Beckman and Conover, Technometrics 21 (1979) 239-245.
     """
@@ -95,8 +97,8 @@ def _least_squares(solver: Any, objective: Objective, start: Array, tau: Array, 
     """One run of Levenberg-Marquardt: the end in search coordinates, the point there, steps, and whether it settled."""
 
     def residuals(u: Array, _: Any) -> tuple[Array, Point]:
-        # The derivatives are known beside the values, so the optimiser is shown a function that is linear about the point: whatever it
-        # differentiates, nothing is solved again.
+        # The derivatives are known beside the values, so the optimiser is shown a function that is linear about the
+        # point: whatever it differentiates, nothing is solved again.
         here = lax.stop_gradient(u)
         scaled, stretch = jax.jvp(objective.coordinates.scaled, (here,), (jnp.ones_like(here),))
         point = objective.at(jnp.where(objective.free, scaled, objective.held))
@@ -110,7 +112,7 @@ def _least_squares(solver: Any, objective: Objective, start: Array, tau: Array, 
 
 
 def _stepped(solver: optx.LevenbergMarquardt, residuals: Any, start: Array, iterations: Array) -> tuple:
-    """Run an optimiser step by step, so that the bound on its steps may be traced, and a search that only rejects steps ends."""
+    """Run an optimiser step by step: its bound on steps may be traced, and a search that only rejects steps ends."""
     f_struct, aux_struct = eqx.filter_eval_shape(residuals, start, None)
     rest = {"fn": residuals, "args": None, "options": {}, "tags": frozenset()}
     state = solver.init(y=start, f_struct=f_struct, aux_struct=aux_struct, **rest)
@@ -138,4 +140,6 @@ def _found(objective: Objective, u: Array, point: Point, steps: Array, settled: 
     del u
     cost = objective.cost(point.differences)
     good = (point.failure == 0) & jnp.isfinite(cost)
-    return Found(point=point, cost=jnp.where(good, cost, jnp.inf), iterations=steps, settled=settled & good & point.reaches)
+    return Found(
+        point=point, cost=jnp.where(good, cost, jnp.inf), iterations=steps, settled=settled & good & point.reaches
+    )

@@ -21,8 +21,8 @@ Sigma = float | Mapping[str, float] | None
 class AbstractNoise(abc.ABC):
     """A kind of noise: the scale on which it is normal, and its standard deviation there.
 
-    `sigma` is a number, numbers by column, or `None`: estimated, one for each column. What follows depends on the kind alone, so these are
-    class methods and a fit's program knows no sigma.
+    `sigma` is a number, numbers by column, or `None`: estimated, one for each column. What follows depends on the
+    kind alone, so these are class methods and a fit's program knows no sigma.
     """
 
     sigma: Sigma
@@ -50,12 +50,12 @@ class AbstractNoise(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def size(cls, measured: np.ndarray) -> float:
-        """The size of a column's values on the scale, positive: what errors are measured against before any sigma is known."""
+        """The size of a column's values on the scale, positive: the measure of errors until a sigma is known."""
 
     @classmethod
     @abc.abstractmethod
     def stretch(cls, measured: np.ndarray) -> float:
-        """The sum over measurements of log |d scale / d measurement|, by which densities on the scale become densities of measurements."""
+        """The sum of log |d scale / d measurement|, which turns densities on the scale into those of measurements."""
 
     @property
     @abc.abstractmethod
@@ -66,8 +66,8 @@ class AbstractNoise(abc.ABC):
 class Normal(AbstractNoise):
     """Measurement = model + sigma * e, with standard normal e.
 
-    - `sigma`: standard deviation in the units of the measurement: a positive number, numbers by column name, or `None` (default): estimated, one
-        for each column (in a dictionary, for each column that it lacks).
+    - `sigma`: standard deviation in the units of the measurement: a positive number, numbers by column name, or
+        `None` (default): estimated, one for each column (in a dictionary, for each column that it lacks).
     """
 
     sigma: Sigma = None
@@ -106,10 +106,10 @@ class Normal(AbstractNoise):
 
 @dataclasses.dataclass(frozen=True)
 class LogNormal(AbstractNoise):
-    """Measurement = model * exp(sigma * e), with standard normal e: errors relative to the value; for positive quantities.
+    """Measurement = model * exp(sigma * e), with standard normal e: relative errors of positive quantities.
 
-    - `sigma`: standard deviation of the logarithm (0.1 is about ten per cent): a positive number, numbers by column name, or `None` (default):
-        estimated, one for each column (in a dictionary, for each column that it lacks).
+    - `sigma`: standard deviation of the logarithm (0.1 is about ten per cent): a positive number, numbers by column
+        name, or `None` (default): estimated, one for each column (in a dictionary, for each column that it lacks).
     """
 
     sigma: Sigma = None
@@ -119,7 +119,8 @@ class LogNormal(AbstractNoise):
 
     @classmethod
     def scaled(cls, predicted: Array, floor: Array) -> Array:
-        # The tangent of the logarithm continues it below the floor, so that a search can come back from a negative prediction.
+        # The tangent of the logarithm continues it below the floor, so that a search can come back from a negative
+        # prediction.
         above = jnp.maximum(predicted, floor)
         return jnp.log(above) + (predicted - above) / floor
 
@@ -162,7 +163,9 @@ def noise_of_columns(noise: Any, columns: tuple[str, ...]) -> tuple[AbstractNois
         _check_columns(noise, columns, "noise")
         for column in columns:
             if column not in noise:
-                raise ModelError(f"noise says nothing about the column `{column}`.", remedy=f"noise={{..., {column!r}: sd.Normal()}}")
+                raise ModelError(
+                    f"noise says nothing about the column `{column}`.", remedy=f"noise={{..., {column!r}: sd.Normal()}}"
+                )
         return tuple(_of_column(noise[column], column) for column in columns)
     if isinstance(noise, AbstractNoise) and isinstance(noise.sigma, Mapping):
         _check_columns(noise.sigma, columns, "sigma")
@@ -183,7 +186,8 @@ def _check_columns(given: Mapping[str, Any], columns: tuple[str, ...], role: str
     for name in given:
         if name not in columns:
             raise ModelError(
-                f"{role} names the column {name!r}, which is not observed.", remedy=f"the observed columns are {', '.join(columns)}"
+                f"{role} names the column {name!r}, which is not observed.",
+                remedy=f"the observed columns are {', '.join(columns)}",
             )
 
 
@@ -192,4 +196,6 @@ def _check_sigma(sigma: Any) -> None:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (math.isfinite(value) and value > 0):
-            raise ModelError(f"sigma must be a positive number, not {value!r}.", remedy="leave it out to have it estimated")
+            raise ModelError(
+                f"sigma must be a positive number, not {value!r}.", remedy="leave it out to have it estimated"
+            )

@@ -1,19 +1,20 @@
 """What a fit minimises: the differences between model and measurements, their derivatives, and the likelihood.
 
-Measurement i of column c differs from the model by d_ci on the scale of the column's noise, and is normal there with standard deviation
-sigma_c. Minus the logarithm of the likelihood is, constants apart,
+Measurement i of column c differs from the model by d_ci on the scale of the column's noise, and is normal there with
+standard deviation sigma_c. Minus the logarithm of the likelihood is, constants apart,
 
     sum over c with known sigma of   sum_i d_ci^2 / (2 sigma_c^2)
   + sum over c with estimated sigma  n_c / 2 log(sum_i d_ci^2 / n_c),
 
-where in the second line sigma_c^2 = sum_i d_ci^2 / n_c has been put in, the value that maximises the likelihood for given d (the concentrated
-likelihood: Seber and Wild, Nonlinear Regression, 1989, section 2.2). `Objective.residuals` writes this as a sum of squares that least squares can minimise:
-with q_c = sum_i d_ci^2 / n_c, N = sum_c n_c and G = prod_c q_c^(n_c / N),
+where in the second line sigma_c^2 = sum_i d_ci^2 / n_c has been put in, the value that maximises the likelihood for
+given d (the concentrated likelihood: Seber and Wild, Nonlinear Regression, 1989, section 2.2). `Objective.residuals`
+writes this as a sum of squares that least squares can minimise: with q_c = sum_i d_ci^2 / n_c, N = sum_c n_c and G =
+prod_c q_c^(n_c / N),
 
     r_ci = d_ci sqrt(tau G / q_c),   so that   sum_ci r_ci^2 = tau N G,
 
-which has the same minimiser as the second line, for any tau. Beside columns with known sigma, whose residuals are d_ci / sigma_c, the gradients
-of both agree where tau = 1 / G.
+which has the same minimiser as the second line, for any tau. Beside columns with known sigma, whose residuals are
+d_ci / sigma_c, the gradients of both agree where tau = 1 / G.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Point(eqx.Module):
     """The differences at one point, and what they cost.
 
     - `scaled`: the unknowns on their scales, shape (p,).
-    - `differences`: model minus measurement on the scale of the noise, shape (rows, columns); 0 where nothing was measured.
+    - `differences`: model minus measurement on the scale of the noise, shape (rows, columns); 0 where nothing was
+        measured.
     - `jacobian`: their derivative with respect to `scaled`, shape (rows, columns, p).
     - `failure`: 0, or why the model could not be solved there; the other fields are then meaningless.
     - `reaches`: whether every prediction is one that the noise allows (log-normal errors: a positive one).
@@ -71,7 +73,8 @@ class Objective(eqx.Module):
     - `floor`, `size`: of each column, see `AbstractNoise`; shape (columns,).
     - `sigma`: known standard deviations, shape (columns,); anything where they are estimated.
     - `resolution`: the part of `size` below which differences are errors of the solver: no sigma is taken for smaller.
-    - `quantities`, `kinds`, `estimated`: of each column, what it measures, its noise, and whether its sigma is estimated.
+    - `quantities`, `kinds`, `estimated`: of each column, what it measures, its noise, and whether its sigma is
+        estimated.
     """
 
     model: Model
@@ -100,7 +103,7 @@ class Objective(eqx.Module):
         return self.model.replace(dict(zip(self.coordinates.names, values, strict=True)))
 
     def predict(self, scaled: Array, times: Array) -> tuple[Array, Array, Array]:
-        """Predictions at times, shape (times, columns), on the scale of the noise; whether all are allowed; and 0 or why the solve failed."""
+        """Predictions on the scale of the noise, shape (times, columns); which it allows; 0 or why the solve failed."""
         model = self.model_at(self.coordinates.values(scaled))
         solution = solve(
             model,
@@ -124,7 +127,7 @@ class Objective(eqx.Module):
         return scaled_columns, natural > self.floor, failure
 
     def predict_with_slope(self, scaled: Array, times: Array) -> tuple[Array, Array, Array, Array]:
-        """What `predict` returns, and before the last the derivative of the predictions with respect to `scaled`, shape (times, columns, p).
+        """What `predict` returns, with the derivative by `scaled`, shape (times, columns, p), before the last.
 
         One solve carries the state and its sensitivities, and never meets reverse mode.
         """
@@ -176,7 +179,7 @@ class Objective(eqx.Module):
         return jnp.exp(-jnp.sum(counts * jnp.log(q)) / jnp.sum(counts))
 
     def cost(self, differences: Array) -> Array:
-        """Minus the logarithm of the likelihood of the measurements on the scale of the noise, with estimated sigmas put in."""
+        """Minus the log-likelihood of the measurements on the scale of the noise, with estimated sigmas put in."""
         counts = jnp.sum(self.present, axis=0)
         variance = jnp.where(np.array(self.estimated), self.spread(differences) * self.size**2, self.sigma**2)
         squares = jnp.sum(differences**2, axis=0)

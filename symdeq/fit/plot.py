@@ -39,7 +39,9 @@ def plot(fit: Fit, level: float) -> Any:
         axes[0, i], axes[1, i] = grid[2 * (i // across), i % across], grid[2 * (i // across) + 1, i % across]
         color = f"C{i % 10}"
         _draw_curve(axes[0, i], prediction.times, prediction[column], color, level)
-        axes[0, i].plot(fit.data.times, fit.data.values[:, i], "o", color=color, markeredgecolor="white", markersize=5, label="data")
+        axes[0, i].plot(
+            fit.data.times, fit.data.values[:, i], "o", color=color, markeredgecolor="white", markersize=5, label="data"
+        )
         axes[0, i].set_title(column)
         axes[0, i].legend(loc="best", fontsize="x-small")
         _draw_residuals(axes[1, i], fit, i, color)
@@ -52,8 +54,18 @@ def plot(fit: Fit, level: float) -> Any:
 
 def _draw_curve(ax: Any, times: np.ndarray, curve: Curve, color: str, level: float) -> None:
     text = f"{100 * level:g} %"
-    ax.fill_between(times, curve.measurement_low, curve.measurement_high, color=color, alpha=0.12, linewidth=0, label=f"{text} of measurements")
-    ax.fill_between(times, curve.low, curve.high, color=color, alpha=0.35, linewidth=0, label=f"{text} band of the model")
+    ax.fill_between(
+        times,
+        curve.measurement_low,
+        curve.measurement_high,
+        color=color,
+        alpha=0.12,
+        linewidth=0,
+        label=f"{text} of measurements",
+    )
+    ax.fill_between(
+        times, curve.low, curve.high, color=color, alpha=0.35, linewidth=0, label=f"{text} band of the model"
+    )
     ax.plot(times, curve.value, color=color, label="fit")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from symdeq._errors import FitError, ModelError
 from symdeq.fit.objective import Objective
+from symdeq.fit.starts import REASON
 from symdeq.fit.values import Named
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ def predict(fit: Fit, times: Any, level: float) -> Prediction:
     back = np.argsort(order, kind="stable")
     scaled, _, slope, failure = _along(objective, jnp.asarray(fit.scaled, dtype), jnp.asarray(asked[order], dtype))
     if int(failure):
-        raise FitError("The fitted model could not be solved up to those times.", remedy="end earlier, or fit with more max_steps")
+        raise FitError(
+            f"The fitted model could not be solved from t0 = {float(objective.t0):g} up to {asked.max():g}: "
+            f"{REASON[int(failure)].value.partition(': ')[2]}.\n  remedy: end earlier, or fit with more max_steps"
+        )
     middle, slope = np.asarray(scaled, dtype=float)[back], np.asarray(slope, dtype=float)[back]
     width = fit.uncertainty.quantile(level)
     curves: dict[str, Curve] = {}
@@ -68,7 +72,10 @@ def predict(fit: Fit, times: Any, level: float) -> Prediction:
     covariance = np.where(np.isfinite(fit.uncertainty.covariance), fit.uncertainty.covariance, 0.0)
     for i, (column, kind) in enumerate(zip(fit.data.columns, objective.kinds, strict=True)):
         variance = np.einsum("tp,pq,tq->t", slope[:, i], covariance, slope[:, i])
-        sure, new = width * np.sqrt(np.maximum(variance, 0)), width * np.sqrt(np.maximum(variance, 0) + fit.uncertainty.sigma[i] ** 2)
+        sure, new = (
+            width * np.sqrt(np.maximum(variance, 0)),
+            width * np.sqrt(np.maximum(variance, 0) + fit.uncertainty.sigma[i] ** 2),
+        )
         m = middle[:, i]
         limits = (kind.from_scale(v) for v in (m, m - sure, m + sure, m - new, m + new))
         curves[column] = Curve(*limits)

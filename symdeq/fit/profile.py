@@ -1,13 +1,14 @@
 """Profile likelihood: the cost along one unknown with all others estimated anew.
 
-Venzon and Moolgavkar, Applied Statistics 37 (1988) 87-94; for differential equations Raue et al., Bioinformatics 25 (2009) 1923-1929.
+Venzon and Moolgavkar, Applied Statistics 37 (1988) 87-94; for differential equations Raue et al., Bioinformatics 25
+(2009) 1923-1929.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,9 +21,11 @@ from symdeq.solve.plot import import_pyplot
 if TYPE_CHECKING:
     from symdeq.fit.result import Fit
 
-# A walk aims at this many values from the estimate to the end of the interval, and goes on a little beyond it.
+# A walk aims at this many values from the estimate to the end of the interval.
 _VALUES = 6
-_BEYOND = 1.3
+# The end is refined until the root of the rise is this close to that of the limit, relatively, or so often.
+_ENOUGH = 1e-6
+_REFINEMENTS = 8
 _ITERATIONS = 100
 
 
@@ -33,10 +36,11 @@ class Profile:
     - `name`: of the unknown.
     - `values`: increasing, shape (points,); the estimate is among them.
     - `costs`: minus the log-likelihood, the other unknowns estimated anew, shape (points,).
-    - `others`: those estimates, shape (points, p), in the order of `Fit.unknowns`; the column of the unknown itself holds `values`.
+    - `others`: those estimates, shape (points, p), in the order of `Fit.unknowns`; the column of the unknown itself
+        holds `values`.
     - `level`, `threshold`: of the interval, and the cost at its ends.
-    - `interval`: (low, high); where the measurements set no limit within what was tried, minus infinity (0 for a log-scaled unknown) or infinity,
-        or the bound.
+    - `interval`: (low, high); where the measurements set no limit within what was tried, minus infinity (0 for a
+        log-scaled unknown) or infinity, or the bound.
     """
 
     name: str
@@ -52,7 +56,9 @@ class Profile:
         """Draw cost against value, with the threshold and the interval; returns the matplotlib axes."""
         ax = import_pyplot().subplots(layout="constrained")[1] if ax is None else ax
         ax.plot(self.values, self.costs, "o-", markersize=3)
-        ax.axhline(self.threshold, color="gray", linestyle="--", linewidth=0.8, label=f"{100 * self.level:g} % threshold")
+        ax.axhline(
+            self.threshold, color="gray", linestyle="--", linewidth=0.8, label=f"{100 * self.level:g} % threshold"
+        )
         inside = [end for end in self.interval if self.values[0] <= end <= self.values[-1]]
         for end in inside:
             ax.axvline(end, color="gray", linestyle=":", linewidth=0.8)
@@ -71,22 +77,25 @@ def profile(fit: Fit, unknown: Any, level: float, points: int) -> Profile:
     name = unknown if isinstance(unknown, str) else getattr(unknown, "name", unknown)
     fit.estimates[name]  # an error that names what there is
     i = fit.unknowns.index(name)
-    coordinates = fit.objective.coordinates
     limit = fit.uncertainty.threshold(level, int(fit.data.counts[np.array(fit.objective.estimated)].sum()))
-    best = float(fit.objective.cost(fit.point.differences))
-    low, high = (_walk(fit, i, sign, best, limit, points) for sign in (-1, 1))
-    middle = (fit.scaled, best)
-    found = [*reversed(low), middle, *high]
-    scaled, costs = np.stack([s for s, _ in found]), np.array([c for _, c in found])
-    ends = [_crossing(i, sign, [middle, *walked], best + limit, coordinates.limits()) for sign, walked in ((-1, low), (1, high))]
+    middle = _Stop(fit.scaled, float(fit.objective.cost(fit.point.differences)))
+    walked: list[_Stop] = [middle]
+    ends: list[float] = []
+    for sign in (-1, 1):
+        out = [middle, *_walk(fit, i, sign, middle, limit, points)]
+        end, between = _crossing(fit, i, out, middle.cost, limit)
+        ends.append(float(fit.objective.coordinates.limits()[(sign + 1) // 2][i]) if end is None else end)
+        walked += [*out[1:], *between]
+    walked.sort(key=lambda stop: stop.scaled[i])
+    others = np.asarray(fit.objective.coordinates.values(np.stack([stop.scaled for stop in walked])))
     # Constants of the likelihood that do not depend on the unknowns.
-    shift = fit.cost - best
-    log = coordinates.log[i]
+    shift = fit.cost - middle.cost
+    log = fit.objective.coordinates.log[i]
     return Profile(
         name=name,
-        values=np.asarray(coordinates.values(scaled))[:, i],
-        costs=costs + shift,
-        others=np.asarray(coordinates.values(scaled)),
+        values=others[:, i],
+        costs=np.array([stop.cost for stop in walked]) + shift,
+        others=others,
         level=level,
         threshold=fit.cost + limit,
         interval=(math.exp(ends[0]), math.exp(ends[1])) if log else (ends[0], ends[1]),
@@ -94,45 +103,73 @@ def profile(fit: Fit, unknown: Any, level: float, points: int) -> Profile:
     )
 
 
-def _walk(fit: Fit, i: int, sign: int, best: float, limit: float, points: int) -> list[tuple[np.ndarray, float]]:
-    """Points away from the estimate in one direction, until the cost is beyond the limit; the step adapts to how fast it rises."""
-    objective, dtype = fit.objective, fit.objective.times.dtype
-    bound = objective.coordinates.limits()[(sign + 1) // 2][i]
+class _Stop(NamedTuple):
+    """A point of a profile: all unknowns on their scales, and the cost there."""
+
+    scaled: np.ndarray
+    cost: float
+
+
+def _held(fit: Fit, i: int, value: float, near: np.ndarray) -> _Stop:
+    """The best point with unknown i held, searched from nearby values of the others."""
+    dtype = fit.objective.times.dtype
+    target = np.array(near)
+    target[i] = value
+    objective = eqx.tree_at(
+        lambda o: (o.free, o.held), fit.objective, (fit.objective.free.at[i].set(False), jnp.asarray(target, dtype))
+    )
+    found = search(objective, jnp.asarray(objective.coordinates.search(near)[None], dtype), jnp.asarray(_ITERATIONS))
+    return _Stop(np.asarray(found.point.scaled[0], dtype=float), float(found.cost[0]))
+
+
+def _walk(fit: Fit, i: int, sign: int, middle: _Stop, limit: float, points: int) -> list[_Stop]:
+    """Points away from the estimate in one direction, until the cost is beyond the limit, in steps that adapt."""
+    coordinates = fit.objective.coordinates
+    bound = coordinates.limits()[(sign + 1) // 2][i]
     spread = math.sqrt(fit.uncertainty.covariance[i, i])
-    size = 1.0 if objective.coordinates.log[i] else abs(fit.scaled[i]) or 1.0
-    step = (spread if math.isfinite(spread) else 0.1 * size) * fit.uncertainty.quantile(0.95) / _VALUES
-    step = min(step, size)
-    objective = eqx.tree_at(lambda o: o.free, objective, objective.free.at[i].set(False))
-    walked: list[tuple[np.ndarray, float]] = []
-    now, cost = fit.scaled, best
+    size = 1.0 if coordinates.log[i] else abs(fit.scaled[i]) or 1.0
+    step = min((spread if math.isfinite(spread) else 0.1 * size) * fit.uncertainty.quantile(0.95) / _VALUES, size)
+    walked: list[_Stop] = []
+    now = middle
     for _ in range(points):
-        held = now[i] + sign * step
-        last = sign * (held - bound) >= 0
-        target = np.array(now)
-        target[i] = bound if last else held
-        here = eqx.tree_at(lambda o: o.held, objective, jnp.asarray(target, dtype))
-        start = jnp.asarray(objective.coordinates.search(now)[None], dtype)
-        found = search(here, start, jnp.asarray(_ITERATIONS))
-        new = float(found.cost[0])
-        if not math.isfinite(new):
+        value = now.scaled[i] + sign * step
+        last = sign * (value - bound) >= 0
+        new = _held(fit, i, bound if last else value, now.scaled)
+        if not math.isfinite(new.cost):
             step /= 4
             if step < 1e-6 * size:
                 break
             continue
-        rise, now, cost = new - cost, np.asarray(found.point.scaled[0], dtype=float), new
-        walked.append((now, cost))
-        if last or cost > best + _BEYOND * limit:
+        rise, now = new.cost - now.cost, new
+        walked.append(now)
+        if last or now.cost > middle.cost + limit:
             break
         step *= min(3.0, max(0.3, 2 * limit / _VALUES / max(rise, 1e-300)))
     return walked
 
 
-def _crossing(i: int, sign: int, walked: list[tuple[np.ndarray, float]], threshold: float, limits: Any) -> float:
-    """Where the cost crosses the threshold, on the scale of the unknown; linear in the root of the rise, as a parabola has it."""
-    root = [math.copysign(math.sqrt(abs(c - walked[0][1])), c - walked[0][1]) for _, c in walked]
-    aim = math.sqrt(threshold - walked[0][1])
-    for k in range(1, len(walked)):
-        if root[k] >= aim:
-            part = (aim - root[k - 1]) / (root[k] - root[k - 1])
-            return float(walked[k - 1][0][i] + part * (walked[k][0][i] - walked[k - 1][0][i]))
-    return float(limits[(sign + 1) // 2][i])
+def _crossing(fit: Fit, i: int, walked: list[_Stop], best: float, limit: float) -> tuple[float | None, list[_Stop]]:
+    """Where the cost crosses the limit, on the scale of the unknown, or `None`; and the points tried to find it.
+
+    By regula falsi on the root of the rise, which is straight where the cost is a parabola.
+    """
+
+    def root(stop: _Stop) -> float:
+        return math.copysign(math.sqrt(abs(stop.cost - best)), stop.cost - best) / math.sqrt(limit) - 1
+
+    outside = next((k for k, stop in enumerate(walked) if root(stop) >= 0), None)
+    if not outside:
+        return None, []
+    low, high, tried = walked[outside - 1], walked[outside], []
+    for _ in range(_REFINEMENTS):
+        part = root(low) / (root(low) - root(high))
+        value = float(low.scaled[i] + part * (high.scaled[i] - low.scaled[i]))
+        new = _held(fit, i, value, low.scaled)
+        if not math.isfinite(new.cost):
+            break
+        tried.append(new)
+        if abs(root(new)) < _ENOUGH:
+            return value, tried
+        low, high = (new, high) if root(new) < 0 else (low, new)
+    part = root(low) / (root(low) - root(high))
+    return float(low.scaled[i] + part * (high.scaled[i] - low.scaled[i])), tried

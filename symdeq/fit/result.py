@@ -66,13 +66,14 @@ class Fit:
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """Covariance of the estimates, shape (p, p), from the Fisher information, by the delta method for log-scaled unknowns."""
+        """Covariance of the estimates, shape (p, p), from the Fisher information (delta method where log-scaled)."""
         return natural(self.objective, self.scaled, self.uncertainty.covariance)
 
     @cached_property
     def correlation(self) -> np.ndarray:
         """Correlation of the estimates, shape (p, p); NaN for unknowns that the measurements do not determine."""
         spread = np.sqrt(np.diag(self.covariance))
+        spread[np.isinf(spread)] = np.nan
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(np.eye(len(spread), dtype=bool), 1.0, self.covariance / np.outer(spread, spread))
 
@@ -88,8 +89,9 @@ class Fit:
 
         - `level`: the probability that an interval covers the true value; default 0.95.
 
-        Returns pairs (low, high) from Student's t distribution with `freedom` degrees of freedom (normal if all sigmas are known), symmetric on the
-        scale of the unknown: those of log-scaled ones are positive. They end at the bounds.
+        Returns pairs (low, high) from Student's t distribution with `freedom` degrees of freedom (normal if all
+        sigmas are known), symmetric on the scale of the unknown: those of log-scaled ones are positive. They end at
+        the bounds.
         """
         _check_level(level)
         half = self.uncertainty.quantile(level) * np.sqrt(np.diag(self.uncertainty.covariance))
@@ -115,15 +117,15 @@ class Fit:
 
     @property
     def freedom(self) -> float:
-        """Degrees of freedom: measurements in columns of estimated sigma less the unknowns that they determine; infinite if every sigma was given."""
+        """Degrees of freedom: measurements behind estimated sigmas less the unknowns they determine, or infinite."""
         return self.uncertainty.freedom
 
     @property
     def sigma(self) -> Named[float]:
         """Standard deviation of the noise of each column, as given or estimated.
 
-        An estimate is the root of the sum of squared residuals over n - p', with p' the degrees of freedom that the unknowns take from this column's
-        n measurements; for a single column n - p.
+        An estimate is the root of the sum of squared residuals over n - p', with p' the degrees of freedom that the
+        unknowns take from this column's n measurements; for a single column n - p.
         """
         return Named(dict(zip(self.data.columns, map(float, self.uncertainty.sigma), strict=True)))
 
@@ -134,7 +136,7 @@ class Fit:
 
     @cached_property
     def residuals(self) -> Named[np.ndarray]:
-        """Measurement less model on the scale of the noise (logarithms for log-normal errors), by column, in the rows of the data; NaN where missing."""
+        """Measurement less model on the scale of the noise, by column, in the rows of the data; NaN where missing."""
         table = np.full(self.data.values.shape, np.nan)
         table[self.data.rows] = -np.asarray(self.point.differences, dtype=float)
         table[~self.data.present] = np.nan
@@ -142,7 +144,7 @@ class Fit:
 
     @property
     def gradient_norm(self) -> float:
-        """How far from the exact optimum: the length of the next Gauss-Newton step in standard errors; unknowns at a bound left out."""
+        """How far the optimum is: the next Gauss-Newton step in standard errors, unknowns at a bound left out."""
         return self.uncertainty.offset
 
     @property
@@ -164,7 +166,8 @@ class Fit:
         - `times`: shape (times,), in any order.
         - `level`: of the limits; default 0.95.
 
-        Returns a `Prediction`: by column the model, the limits of the model, and those of a new measurement, by the delta method on the scale of the noise.
+        Returns a `Prediction`: by column the model, the limits of the model, and those of a new measurement, by the
+        delta method on the scale of the noise.
         """
         _check_level(level)
         return predict(self, times, level)
@@ -178,16 +181,17 @@ class Fit:
         - `level`: of the interval; default 0.95.
         - `points`: the most values on either side of the estimate; default 40.
 
-        Returns a `Profile` with values, costs, the interval (honest where the likelihood is not a parabola, and infinite where the measurements set no
-        limit), and `plot()`.
+        Returns a `Profile` with values, costs, the interval (honest where the likelihood is not a parabola, and
+        infinite where the measurements set no limit), and `plot()`.
         """
         _check_level(level)
         return profile(self, unknown, level, points)
 
     def plot(self, level: float = 0.95) -> Any:
-        """Draw data against fit: a panel a column with the curve, the band of the model (dark) and of a new measurement (light), and the residuals.
+        """Draw data against fit, a panel a column: curve, bands of model (dark) and measurements (light), residuals.
 
-        Returns an array of matplotlib axes, shape (2, columns): fits above, residuals below. Raises `MissingExtraError` without matplotlib.
+        Returns an array of matplotlib axes, shape (2, columns): fits above, residuals below. Raises
+        `MissingExtraError` without matplotlib.
         """
         from symdeq.fit.plot import plot
 

@@ -28,10 +28,11 @@ class Outcome(Enum):
     max_steps = "could not be solved from there: max_steps was reached"
     not_finite = "could not be solved from there: a value is not finite"
     inconsistent = "could not be solved from there: no consistent initial values were found"
-    derivative = "could be solved from there, but a derivative is not finite"
+    derivative = "could be solved from there, but not differentiated: a derivative is not finite"
 
 
-_OF_CODE = {
+# By the code that the program returns.
+REASON = {
     codes.MAX_STEPS: Outcome.max_steps,
     codes.NOT_FINITE: Outcome.not_finite,
     codes.START: Outcome.inconsistent,
@@ -77,9 +78,14 @@ class Starts:
         return int(np.argmin(costs))
 
     @property
+    def promising(self) -> np.ndarray:
+        """Which starts did not converge and yet got below the best that did, by more than 0.01, shape (starts,)."""
+        return ~self.converged & (self.costs < self.costs[self.best] - SAME)
+
+    @property
     def agreeing(self) -> np.ndarray:
         """Which converged starts reached the lowest cost, within 0.01, shape (starts,)."""
-        return self.converged & (self.costs - self.costs[self.best] < SAME)
+        return self.converged & (self.costs < self.costs[self.best] + SAME)
 
     def to_pandas(self) -> pd.DataFrame:
         """A table with a row a start: outcome, cost, iterations, and the unknowns at the end."""
@@ -87,7 +93,11 @@ class Starts:
             import pandas as pd
         except ImportError:
             raise MissingExtraError("pandas", "fit", "to_pandas") from None
-        columns: dict[str, Any] = {"outcome": [o.name for o in self.outcomes], "cost": self.costs, "iterations": self.iterations}
+        columns: dict[str, Any] = {
+            "outcome": [o.name for o in self.outcomes],
+            "cost": self.costs,
+            "iterations": self.iterations,
+        }
         return pd.DataFrame({**columns, **dict(zip(self.names, self.end.T, strict=True))})
 
     def __str__(self) -> str:
@@ -103,7 +113,7 @@ class Starts:
 def outcome(failure: int, converged: bool, reaches: bool, used_up: bool) -> Outcome:
     """What became of a start, from what the program reports about it."""
     if failure:
-        return _OF_CODE[failure]
+        return REASON[failure]
     if not reaches:
         return Outcome.nonpositive
     if converged:

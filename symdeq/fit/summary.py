@@ -23,7 +23,10 @@ def summary(fit: Fit, level: float) -> str:
         *_noise(fit),
     ]
     if fit.at_bound:
-        lines += ["", f"  at a bound: {', '.join(fit.at_bound)}; their standard errors and intervals are not to be trusted"]
+        lines += [
+            "",
+            f"  at a bound: {', '.join(fit.at_bound)}; their standard errors and intervals are not to be trusted",
+        ]
     lines += ["", "  not determined by the measurements:"] * bool(fit.undetermined)
     lines += [f"    {c} = any value, the rest adapting" if " " not in c else f"    along {c}" for c in fit.undetermined]
     return "\n".join(lines)
@@ -40,19 +43,25 @@ def _search(fit: Fit) -> str:
     text += f", {others} converged elsewhere" * (others > 0)
     lost = len(starts) - int(starts.converged.sum()) - int(starts.failed.sum())
     text += f", {lost} did not converge" * (lost > 0)
-    return text + f", {starts.failed.sum()} could not be solved" * bool(starts.failed.any())
+    text += f", {starts.failed.sum()} could not be solved" * bool(starts.failed.any())
+    beyond = "; one that did not converge got further: raise iterations or look at fit.starts"
+    return text + beyond * bool(starts.promising.any())
 
 
 def _table(fit: Fit, level: float) -> list[str]:
     intervals = fit.interval(level)
     width = max(len("unknown"), *map(len, fit.unknowns))
-    lines = [f"  {'unknown':<{width}}  {'estimate':>11}  {'std. error':>11}  {f'{level:.4g}'.lstrip('0')} interval"]
-    lines[0] = f"  {'unknown':<{width}}  {'estimate':>11}  {'std. error':>11}  {f'{100 * level:g} % interval':>26}"
+    lines = [f"  {'unknown':<{width}}  {'estimate':>11}  {'std. error':>11}  {f'{100 * level:g} % interval':>26}"]
     for name in fit.unknowns:
         low, high = intervals[name]
         note = "  at a bound" if name in fit.at_bound else ""
-        lines.append(f"  {name:<{width}}  {fit.estimates[name]:>11.5g}  {_short(fit.stderr[name]):>11}  {low:>11.5g} to {high:>11.5g}{note}")
-    freedom = "normal, as every sigma is known" if math.isinf(fit.freedom) else f"Student's t, {fit.freedom:.4g} degrees of freedom"
+        numbers = f"{fit.estimates[name]:>11.5g}  {_short(fit.stderr[name]):>11}  {low:>11.5g} to {high:>11.5g}"
+        lines.append(f"  {name:<{width}}  {numbers}{note}")
+    freedom = (
+        "normal, as every sigma is known"
+        if math.isinf(fit.freedom)
+        else f"Student's t, {fit.freedom:.4g} degrees of freedom"
+    )
     return [*lines, f"  (intervals: {freedom})"]
 
 

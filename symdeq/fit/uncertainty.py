@@ -1,9 +1,10 @@
-"""How well the measurements determine the unknowns: Fisher information from the derivatives of the differences at the optimum.
+"""How well the measurements determine the unknowns: the Fisher information at the optimum.
 
-With A the derivatives of the differences with respect to the unknowns on their scales, each row divided by its sigma, the information is F = A'A,
-the covariance of the estimates F^-1, and A F^-1 A' takes up nu_c' = trace of its block of column c degrees of freedom of that column's n_c. An estimated sigma
-is sigma_c^2 = (sum of squared differences) / (n_c - nu_c'), free of bias to first order; for a single column that is the familiar n - p.
-(Seber and Wild, Nonlinear Regression, 1989, sections 2.1 and 5.1; Bates and Watts, Nonlinear Regression Analysis, 1988, section 2.4.)
+With A the derivatives of the differences with respect to the unknowns on their scales, each row divided by its sigma,
+the information is F = A'A, the covariance of the estimates F^-1, and A F^-1 A' takes up nu_c' = trace of its block of
+column c degrees of freedom of that column's n_c. An estimated sigma is sigma_c^2 = (sum of squared differences) /
+(n_c - nu_c'), free of bias to first order; for a single column that is the familiar n - p. (Seber and Wild, Nonlinear
+Regression, 1989, sections 2.1 and 5.1; Bates and Watts, Nonlinear Regression Analysis, 1988, section 2.4.)
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from scipy import stats
 
 from symdeq.fit.objective import Objective, Point
 
-# Derivatives that are parallel to within this part of their length say that the measurements cannot tell two unknowns apart.
+# Derivatives that are parallel to within this part of their length say that the measurements cannot tell two unknowns
+# apart.
 _PARALLEL = {"float64": 1e-6, "float32": 1e-3}
-# An unknown takes part in an undetermined combination if its share of that direction, a unit vector, is larger than this.
+# An unknown takes part in an undetermined combination if its share of that direction, a unit vector, is larger than
+# this.
 _SHARE = 1e-2
 # Closer to a bound than this many standard errors, and pushed against it, is at the bound.
 _AT_BOUND = 1e-2
@@ -32,7 +35,8 @@ class Uncertainty:
     - `covariance`: shape (p, p); infinite where the measurements say nothing.
     - `sigma`, `sigma_stderr`: of each column; the standard error is 0 where sigma was given.
     - `freedom`: degrees of freedom behind the estimated sigmas; infinite if all were given.
-    - `offset`: how far the next Gauss-Newton step would take the estimates, in standard errors; leaves out unknowns at a bound.
+    - `offset`: how far the next Gauss-Newton step would take the estimates, in standard errors; leaves out unknowns
+        at a bound.
     - `at_bound`: which unknowns are held by a bound, shape (p,).
     - `undetermined`: directions in which the measurements say nothing, shape (directions, p).
     """
@@ -46,13 +50,13 @@ class Uncertainty:
     undetermined: np.ndarray
 
     def quantile(self, level: float) -> float:
-        """Half the width, in standard errors, of an interval of this level: Student's t, or normal if all sigmas are known."""
+        """Half the width of an interval in standard errors: Student's t, or normal if all sigmas are known."""
         if math.isinf(self.freedom):
             return float(stats.norm.ppf((1 + level) / 2))
         return float(stats.t.ppf((1 + level) / 2, max(self.freedom, 1e-3)))
 
     def threshold(self, level: float, count: int) -> float:
-        """By how much the cost may rise within a profile interval of this level, with `count` measurements behind the estimated sigmas.
+        """By how much the cost may rise within a profile interval; `count` measurements are behind estimated sigmas.
 
         The logarithm of 1 + t^2 / freedom makes the interval that of Student's t where the model is linear.
         """
@@ -89,7 +93,11 @@ def uncertainty(objective: Objective, point: Point) -> Uncertainty:
         sigma_stderr = np.where(estimated, np.where(left > 1e-3, sigma / np.sqrt(2 * left), np.inf), 0.0)
     _, covariance, undetermined = _directions((jacobian / sigma[:, None])[present], tolerance)
     # What was held fixed is neither uncertain nor undetermined.
-    undetermined = undetermined[np.abs(undetermined[:, free]).max(axis=1, initial=0) > _SHARE] if len(undetermined) else undetermined
+    undetermined = (
+        undetermined[np.abs(undetermined[:, free]).max(axis=1, initial=0) > _SHARE]
+        if len(undetermined)
+        else undetermined
+    )
     unknown = np.abs(undetermined).max(axis=0, initial=0) > _SHARE
     covariance[unknown & free, unknown & free] = np.inf
     return Uncertainty(
@@ -155,5 +163,7 @@ def combination(names: tuple[str, ...], log: tuple[bool, ...], direction: np.nda
 
 def natural(objective: Objective, scaled: np.ndarray, covariance: np.ndarray) -> Any:
     """A covariance of values from one on the scales, by the delta method: d value / d log value = value."""
-    slope = np.where(np.array(objective.coordinates.log, dtype=bool), np.exp(scaled * np.array(objective.coordinates.log)), 1.0)
+    slope = np.where(
+        np.array(objective.coordinates.log, dtype=bool), np.exp(scaled * np.array(objective.coordinates.log)), 1.0
+    )
     return slope[:, None] * covariance * slope

@@ -1,7 +1,7 @@
 """The unknowns of a fit and the coordinates in which they are searched.
 
-Three views of an unknown: its `value`; its value on its own scale (`log value` on a logarithmic one), on which uncertainty is stated; and
-the search coordinate u, an unbounded number that a smooth bijection takes into the bounds.
+Three views of an unknown: its `value`; its value on its own scale (`log value` on a logarithmic one), on which
+uncertainty is stated; and the search coordinate u, an unbounded number that a smooth bijection takes into the bounds.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Coordinates(eqx.Module):
     size: Array
 
     def scaled(self, u: Array) -> Array:
-        """From search coordinates to the scale: the logistic function between two bounds, the exponential above or below one."""
+        """From search coordinates to the scale: the logistic function between two bounds, the exponential at one."""
         low, high = self._sides()
         # Where the branch is not taken its argument is made harmless, so that it cannot overflow.
         between = self.low + (self.high - self.low) * jax.nn.sigmoid(u)
@@ -80,7 +80,9 @@ class Coordinates(eqx.Module):
         part = (scaled - lows) / np.where(low & high, highs - lows, 1)
         part = np.where(part < 1e-9, _INSIDE, np.where(part > 1 - 1e-9, 1 - _INSIDE, part))
         distance = np.where(low, scaled - lows, highs - scaled)
-        distance = np.where(distance > 1e-9 * np.abs(scaled), distance, _INSIDE * np.where(scaled == 0, 1, np.abs(scaled)))
+        distance = np.where(
+            distance > 1e-9 * np.abs(scaled), distance, _INSIDE * np.where(scaled == 0, 1, np.abs(scaled))
+        )
         with np.errstate(invalid="ignore", divide="ignore"):
             between, one_sided = np.log(part) - np.log1p(-part), np.log(distance)
         return np.where(low & high, between, np.where(low | high, one_sided, (scaled - centre) / size))
@@ -94,7 +96,8 @@ class Coordinates(eqx.Module):
     def draw(self, scaled: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
         """Starting points on the scale, shape (starts, p), from numbers in (0, 1) of that shape.
 
-        Uniform between two bounds; else around the present value: up to a factor of ten, or of an unbounded linear unknown its own size, away.
+        Uniform between two bounds; else around the present value: up to a factor of ten, or of an unbounded linear
+        unknown its own size, away.
         """
         low, high = self._sides()
         lows, highs = np.asarray(self.low, dtype=float), np.asarray(self.high, dtype=float)
@@ -124,8 +127,8 @@ def resolve(model: Model, unknowns: Any) -> tuple[Coordinates, np.ndarray]:
     - `model`: whose values the search starts from.
     - `unknowns`: `None` for all parameters; symbols or names; or a dictionary from those to `Unknown` or `None`.
 
-    Raises `ModelError` for a symbol that the model does not have, one named twice, a value outside its bounds, and an unknown without a value that
-    has no bounds to start from.
+    Raises `ModelError` for a symbol that the model does not have, one named twice, a value outside its bounds, and an
+    unknown without a value that has no bounds to start from.
     """
     asked = _asked(model, unknowns)
     names, log, bounded, low, high, start = [], [], [], [], [], []
@@ -138,7 +141,7 @@ def resolve(model: Model, unknowns: Any) -> tuple[Coordinates, np.ndarray]:
             if not all(map(math.isfinite, ends)):
                 raise ModelError(
                     f"The unknown `{name}` has no value and no bounds, so there is nothing to start from.",
-                    remedy=f"model.replace({{{name!r}: value}}), or unknowns={{{name!r}: sd.Unknown(bounds=(low, high))}}",
+                    remedy=f"model.replace({{{name!r}: value}}), or sd.Unknown(bounds=(low, high)) in unknowns",
                 )
             scaled = (ends[0] + ends[1]) / 2
         else:
@@ -169,7 +172,9 @@ def _asked(model: Model, unknowns: Any) -> list[tuple[Any, Unknown]]:
     if unknowns is None:
         unknowns = model.parameters
     if isinstance(unknowns, str | ModelSymbol) or not isinstance(unknowns, Iterable):
-        raise ModelError(f"unknowns must be a list of symbols or names, not {unknowns!r}.", remedy=f"unknowns=[{unknowns}]")
+        raise ModelError(
+            f"unknowns must be a list of symbols or names, not {unknowns!r}.", remedy=f"unknowns=[{unknowns}]"
+        )
     pairs = list(unknowns.items()) if isinstance(unknowns, Mapping) else [(symbol, None) for symbol in unknowns]
     if not pairs:
         raise ModelError("There is nothing to estimate.", remedy="name parameters or states: unknowns=[a, x]")
@@ -177,7 +182,7 @@ def _asked(model: Model, unknowns: Any) -> list[tuple[Any, Unknown]]:
         if given is not None and not isinstance(given, Unknown):
             raise ModelError(
                 f"How the unknown `{symbol}` is searched must be an sd.Unknown, not {given!r}.",
-                remedy=f'unknowns={{{symbol}: sd.Unknown(bounds=(low, high), scale="log")}}, or None to take it as declared',
+                remedy=f"unknowns={{{symbol}: sd.Unknown(bounds=(low, high))}}, or None for as declared",
             )
     return [(symbol, given or Unknown()) for symbol, given in pairs]
 
@@ -204,7 +209,10 @@ def _declared(model: Model, symbol: Any, given: Unknown) -> tuple[str, float, tu
         missing = model.states[i] in model.missing_initial
         value = math.nan if missing else float(model.initial_state()[i])
     bounds = given.bounds or (declared.bounds if declared is not None else (None, None))
-    low, high = (-math.inf if bounds[0] is None else float(bounds[0])), (math.inf if bounds[1] is None else float(bounds[1]))
+    low, high = (
+        (-math.inf if bounds[0] is None else float(bounds[0])),
+        (math.inf if bounds[1] is None else float(bounds[1])),
+    )
     return name, value, (low, high), given.scale or (declared.scale if declared is not None else "linear")
 
 

@@ -51,6 +51,9 @@ class Equation:
     def __str__(self) -> str:
         return f"{shown(self.lhs)} = {shown(self.rhs)}"
 
+    def __repr__(self) -> str:
+        return f"Eq({shown(self.lhs)}, {shown(self.rhs)})"
+
     def __bool__(self) -> bool:
         raise ModelError(
             f"An equation has no truth value: {self}.", remedy="use Eq(a, b) in a System; compare with == or sp.Eq"

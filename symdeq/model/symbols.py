@@ -182,7 +182,10 @@ def D(expression: Any, order: int = 1) -> sp.Expr:
     Returns a SymPy expression. `D(D(x))` is `D(x, 2)`; the derivative of a parameter is 0, that of `t` is 1.
     """
     if isinstance(order, bool) or not isinstance(order, numbers.Integral) or order < 1:
-        raise ModelError(f"The order of a derivative must be a whole number from 1 on, not {order!r}.")
+        raise ModelError(
+            f"The order of a derivative must be a whole number from 1 on, not {order!r}.",
+            remedy="D(x) is the first derivative, D(x, 2) the second",
+        )
     result = number_or_expression(expression, "the argument of D")
     for _ in range(int(order)):
         result = total_derivative(result)
@@ -339,7 +342,9 @@ def check_initial_value(name: str, value: sp.Expr | Guess | None) -> None:
             )
     for phrase in unsupported(expression):
         raise UnsupportedError(
-            f"The initial value of `{name}` contains {phrase}, which has no equivalent in JAX.", where=where
+            f"The initial value of `{name}` contains {phrase}, which has no equivalent in JAX.",
+            where=where,
+            remedy="rewrite it by functions of symdeq.model.functions.SUPPORTED",
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import sympy as sp
 
@@ -89,6 +89,26 @@ class System:
     stage: Stage = Stage.DECLARED
     structure: Structure | None = None
 
+    if TYPE_CHECKING:  # what a user may hand over; the fields hold what was made of it
+
+        def __init__(
+            self,
+            equations: Iterable[Equation],
+            name: str = "system",
+            subsystems: Iterable[System] = (),
+            observed: Mapping[str, Any] | Iterable[Equation] = (),
+            initial: Mapping[Any, Any] | tuple[tuple[ModelSymbol, Any], ...] = (),
+            time_unit: str | None = None,
+            states: tuple[State, ...] = (),
+            params: tuple[Parameter, ...] = (),
+            networks: tuple[Any, ...] = (),
+            noise: tuple[Any, ...] = (),
+            delays: tuple[Any, ...] = (),
+            events: tuple[Any, ...] = (),
+            stage: Stage = Stage.DECLARED,
+            structure: Structure | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         if self.stage is not Stage.DECLARED:
             return
@@ -161,7 +181,10 @@ class System:
 
 def _checked_tuple(values: Any, kind: type, role: str, written: str) -> tuple:
     if isinstance(values, kind) or not isinstance(values, Iterable):
-        raise ModelError(f"The {role} of a System must be a list of {written}, not {values!r}.")
+        raise ModelError(
+            f"The {role} of a System must be a list of {written}, not {values!r}.",
+            remedy="put it in a list: [...]" if isinstance(values, kind) else None,
+        )
     values = tuple(values)
     for value in values:
         if not isinstance(value, kind):

@@ -47,7 +47,8 @@ class Unit:
 
     def __pow__(self, power: sp.Expr) -> Unit:
         powers = tuple((name, value * power) for name, value in self.powers if value * power != 0)
-        return Unit(self.factor**power, powers, f"({self.text})**{power}")
+        base = self.text if self.text.isidentifier() else f"({self.text})"
+        return Unit(self.factor**power, powers, self.text if power == 1 else f"{base}**{power}")
 
     def __mul__(self, other: Unit) -> Unit:
         powers = dict(self.powers)

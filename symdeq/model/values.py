@@ -15,25 +15,35 @@ def number_or_expression(value: Any, role: str) -> sp.Expr:
     """A value as a SymPy expression; `role` names it in the error for anything but an expression or a finite number."""
     if isinstance(value, sp.Expr):
         if value.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
-            raise ModelError(f"{_sentence(role)} is not finite: {value}.")
+            raise ModelError(f"{_sentence(role)} is not finite: {value}.", remedy="give finite numbers")
         return value
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return sp.Integer(int(value))
-    number = finite(value, role)
+    number = finite(value, role, "a number or an expression of symbols")
     return sp.Integer(int(number)) if number.is_integer() and abs(number) < 2**53 else sp.Float(number)
 
 
-def finite(value: Any, role: str) -> float:
+def finite(value: Any, role: str, wanted: str = "a number") -> float:
     """A finite real number from a Python, NumPy, JAX or SymPy number."""
     try:
         number = _as_float(value)
     except OverflowError:
         raise ModelError(f"{_sentence(role)} is too large for a floating-point number.") from None
     except (TypeError, ValueError):
-        raise ModelError(f"{_sentence(role)} must be a number, not {value!r}.") from None
+        raise ModelError(f"{_sentence(role)} must be {wanted}, not {value!r}.", remedy=_instead(value)) from None
     if not math.isfinite(number):
-        raise ModelError(f"{_sentence(role)} must be finite, not {number}.")
+        raise ModelError(f"{_sentence(role)} must be finite, not {number}.", remedy="give a finite number")
     return number
+
+
+def _instead(value: Any) -> str:
+    if isinstance(value, str):
+        return "write it without quotes"
+    if getattr(value, "ndim", 0) > 0 or isinstance(value, list | tuple):
+        return "give one number: a vector is written as a symbol for each element"
+    if hasattr(value, "aval"):
+        return "declare the model outside of jax.jit and jax.grad, and give traced values by model.replace"
+    return "give a finite real number"
 
 
 def _as_float(value: Any) -> float:

@@ -60,7 +60,9 @@ def explicit_value(equation: Equation, symbol: sp.Symbol) -> sp.Expr | None:
     if parts is None or parts[0] == 0 or not _may_divide((symbol,), parts[0]):
         return None
     factor, rest = parts
-    return -factor * rest if factor in (1, -1) else -rest / factor
+    if factor.could_extract_minus_sign():
+        factor, rest = -factor, -rest
+    return -rest if factor == 1 else -rest / factor
 
 
 def _may_divide(symbols: Sequence[sp.Symbol], *factors: sp.Expr) -> bool:
@@ -110,8 +112,9 @@ def _check_independent(
             return
     rows = [e for e, weight in zip(equations, np.abs(left[:, -1]), strict=True) if weight > 1e-8]  # pyright: ignore[reportPossiblyUnbound]
     which = [s for s, weight in zip(symbols, np.abs(right[-1]), strict=True) if weight > 1e-8]  # pyright: ignore[reportPossiblyUnbound]
+    named = ", ".join(f"`{s}`" for s in sorted(which, key=str))
     raise ModelError(
-        f"Equations are dependent: they determine {', '.join(f'`{s}`' for s in which)} only up to a combination.",
+        f"Equations are dependent: they determine {named} only up to a combination.",
         where="\n".join(e.located for e in rows),
         remedy="replace one of the equations by an independent one",
     )
@@ -150,9 +153,11 @@ def _eliminated(
     if remaining:
         core = sp.Matrix([[row[j] for j in remaining] for row, _, _ in left])
         determinant = multiplied_out(core.det(method="berkowitz"))  # pyright: ignore[reportArgumentType]
+        sign = -1 if determinant.could_extract_minus_sign() else 1
+        determinant = sign * determinant
         values = core.adjugate(method="berkowitz") * sp.Matrix([c for _, c, _ in left])
         for j, value, (_, _, equation) in zip(remaining, values, left, strict=True):
-            solved.append(Equation(symbols[j], value / determinant, equation.origins))
+            solved.append(Equation(symbols[j], sign * value / determinant, equation.origins))
     return (*solved, *reversed(substituted))
 
 

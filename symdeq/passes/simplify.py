@@ -51,9 +51,9 @@ def _grouped(expression: sp.Expr) -> sp.Expr:
     if not isinstance(expression, sp.Add):
         return expression
     terms = expression.args
-    users: dict[sp.Basic, list[int]] = {}
+    users: dict[sp.Expr, list[int]] = {}
     for i, term in enumerate(terms):
-        for factor in sp.Mul.make_args(term):  # pyright: ignore[reportArgumentType]
+        for factor in sp.Mul.make_args(term):  # pyright: ignore
             if not factor.is_number:
                 users.setdefault(_unit_power(factor), []).append(i)
     factor = max(users, key=lambda f: len(users[f]), default=None)  # the first of equals: SymPy's order is canonical

@@ -19,7 +19,7 @@ from symdeq.solvers.interpolation import QuarticInterpolation
 from symdeq.solvers.linearise import linearise
 from symdeq.solvers.rodas5p import RODAS5P
 from symdeq.solvers.rosenbrock import RosenbrockTableau, rosenbrock_step
-from symdeq.solvers.step import StepInput, field_at_start, finish, unwrap, vector_field
+from symdeq.solvers.step import StepInput, field_at_start, finish, first_field, unwrap
 
 # The part of the explicit method's stability interval beyond which a step counts as stiff.
 _EDGE = 0.8
@@ -93,7 +93,7 @@ class AutoSwitch(dfx.AbstractAdaptiveSolver):
             last_switch=never,
             implicit=jnp.asarray(self.start_implicit, bool) | _point(term, t, y0, args).has_mass,
         )
-        return SwitchState(f=vector_field(terms, t0, y0, args), run=zero, stats=stats)
+        return SwitchState(f=first_field(terms, t0, y0, args), run=zero, stats=stats)
 
     def func(self, terms: Any, t0: Any, y0: PyTree, args: PyTree) -> PyTree:
         return terms.vf(t0, y0, args)

@@ -30,9 +30,9 @@ from symdeq.solvers.step import (
     differentiated_as,
     field_at_start,
     finish,
+    first_field,
     refuse_bad_step,
     unwrap,
-    vector_field,
 )
 
 _Row = tuple[float, ...]
@@ -88,7 +88,7 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
         return self.tableau.error_order
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree) -> PyTree:
-        return vector_field(terms, t0, y0, args)
+        return first_field(terms, t0, y0, args)
 
     def func(self, terms: Any, t0: Any, y0: PyTree, args: PyTree) -> PyTree:
         return terms.vf(t0, y0, args)

@@ -45,20 +45,26 @@ def unwrap(terms: Any, t0: Any, t1: Any) -> tuple[Any, Any, Any]:
     return terms, t0, h
 
 
-def vector_field(terms: Any, t: Any, y: PyTree, args: PyTree) -> PyTree:
-    """f(t, y), after a check that this is one ordinary differential equation over real numbers."""
+def first_field(terms: Any, t: Any, y: PyTree, args: PyTree) -> PyTree:
+    """f(t, y) at the start of a solve."""
+    f = terms.vf(t, y, args)
+    _check_equation(unwrap(terms, t, t)[0], y, f)
+    return f
+
+
+def _check_equation(term: Any, y: PyTree, f: PyTree) -> None:
+    """One ordinary differential equation over real numbers is all that the methods here can solve."""
     if any(jnp.iscomplexobj(v) for v in jax.tree.leaves(y)):
         raise UnsupportedError(
             "The state is complex, which the Rosenbrock and switching solvers do not support.",
             remedy="split it into real and imaginary parts",
         )
-    f = terms.vf(t, y, args)
-    if jax.tree.structure(f) != jax.tree.structure(y):
+    shapes = [jax.tree.map(jnp.shape, v) for v in (y, f)]
+    if isinstance(term, dfx.ControlTerm | dfx.MultiTerm) or shapes[0] != shapes[1]:
         raise UnsupportedError(
-            f"The vector field has the structure {jax.tree.structure(f)}, the state {jax.tree.structure(y)}.",
-            remedy="give one term, an ODETerm or a MassTerm, whose vector field returns what the state looks like",
+            f"The term is a {type(term).__name__}, and its vector field does not give dy/dt for the whole state.",
+            remedy="give one ODETerm or MassTerm whose vector field returns what the state looks like",
         )
-    return f
 
 
 def field_at_start(term: Any, t: Any, y: PyTree, args: PyTree, kept: PyTree, made_jump: Any) -> PyTree:
@@ -121,7 +127,7 @@ def refuse_bad_step(y: PyTree, error: PyTree, f: PyTree, backward_error: Array |
     solve. The end becomes NaN so that a solve with fixed steps, which asks for no estimate, cannot keep it unseen; an
     infinite end would moreover give diffrax's controller the quotient of two infinities for the next step size.
     """
-    good = _all_finite((y, error, f))
+    good = _all_finite((y, f))
     if backward_error is not None:
         good = good & (backward_error <= jnp.sqrt(jnp.finfo(backward_error.dtype).eps))
     y = jax.tree.map(lambda v: jnp.where(good, v, jnp.nan), y)

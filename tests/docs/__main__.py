@@ -1,4 +1,4 @@
-"""`python -m tests.docs [page.md ...]`: write into the pages what their code prints now, and the reference from the docstrings.
+"""`python -m tests.docs [page.md ...]`: write into the pages what their code prints now, and the reference anew.
 
 Figures that are not there yet are drawn by the code of the page that shows them; delete one to have it drawn again.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
-from tests.docs import pages, reference  # noqa: E402
+from tests.docs import pages, reference
 
 
 def main(chosen: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Pages of documentation as programs: their Python blocks, what these print, and whether the page says so.
 
-The ```python blocks of a page run one after another in one namespace, as if a reader had saved them as one file named after
-the page. A ```text block that follows one shows what it prints.
+The ```python blocks of a page run one after another in one namespace, as if a reader had saved them as one file named
+after the page. A ```text block that follows one shows what it prints.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def run(page: str, name: str, folder: Path) -> Iterator[Output]:
 
 
 def agree(shown: str, printed: str) -> bool:
-    """Whether a text block shows what was printed: the same words, and numbers equal up to what may differ between machines.
+    """Whether a text block shows what was printed: the same words, and numbers equal up to what machines differ in.
 
-    A line `...` stands for any lines. Whole numbers are equal, and others agree to three digits or the last one shown; in the story
-    of a solve, counts of steps and times of switching agree to a quarter.
+    A line `...` stands for any lines. Whole numbers are equal, and others agree to three digits or the last one shown;
+    in the story of a solve, counts of steps and times of switching agree to a quarter.
     """
     return _lines_agree(_lines(shown), _lines(printed))
 

@@ -26,7 +26,15 @@ _SECTIONS = (
     (
         "Errors and warnings",
         "All derive from `SymdeqError` or `SymdeqWarning`",
-        ("SymdeqError", "ModelError", "UnsupportedError", "SolveError", "FitError", "MissingExtraError", "SymdeqWarning"),
+        (
+            "SymdeqError",
+            "ModelError",
+            "UnsupportedError",
+            "SolveError",
+            "FitError",
+            "MissingExtraError",
+            "SymdeqWarning",
+        ),
     ),
 )
 _SOLVERS = ("MassTerm", "SwitchStats", "linearise", "AbstractLinearisation", "AbstractRosenbrock", "RosenbrockTableau")
@@ -61,7 +69,8 @@ def page() -> str:
 
 def public_names() -> list[str]:
     """What `import symdeq` gives."""
-    return [name for name in vars(sd) if not name.startswith("_") and not isinstance(getattr(sd, name), types.ModuleType)]
+    modules = types.ModuleType
+    return [name for name, thing in vars(sd).items() if not name.startswith("_") and not isinstance(thing, modules)]
 
 
 def _sections() -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -80,7 +89,8 @@ def _sections() -> Iterator[tuple[str, str, tuple[str, ...]]]:
 def _entry(shown: str, name: str, thing: Any) -> str:
     if name in _PLAIN:
         return f"### `{shown}`\n\n{_PLAIN[name]}\n"
-    call = "" if name in _WITHOUT_CALL or _is_exception(thing) else f"\n```text\n{_CALLS.get(name) or name + _signature(thing)}\n```\n"
+    called = name not in _WITHOUT_CALL and not _is_exception(thing)
+    call = f"\n```text\n{_CALLS.get(name) or name + _signature(thing)}\n```\n" if called else ""
     text = f"### `{shown}`\n{call}\n{_doc(thing)}\n"
     return text + "".join(_members(thing)) if isinstance(thing, type) and not _is_exception(thing) else text
 
@@ -93,7 +103,8 @@ def _members(cls: type) -> Iterator[str]:
         if isinstance(member, property):
             yield f"\n#### `.{name}`\n\n{_doc(member)}\n"
         elif inspect.isfunction(member):
-            call = f"[{_parameters(member)[1]}]" if name == "__getitem__" else f".{name}{_signature(member, method=True)}"
+            item = name == "__getitem__"
+            call = f"[{_parameters(member)[1]}]" if item else f".{name}{_signature(member, method=True)}"
             yield f"\n#### `{call}`\n\n{_doc(member)}\n"
 
 

@@ -56,7 +56,9 @@ def two_rates() -> sd.Model:
 @cache
 def hare_and_lynx() -> sd.Model:
     """Lotka-Volterra with every unknown positive; start away from what `noisy` draws from."""
-    a, b, c, d, x0, y0 = (sd.parameter(n, v, scale="log") for n, v in zip("abcdxy", (1.2, 0.8, 2.5, 0.8, 0.8, 1.2), strict=True))
+    a, b, c, d, x0, y0 = (
+        sd.parameter(n, v, scale="log") for n, v in zip("abcdxy", (1.4, 0.9, 2.8, 1.1, 0.9, 1.1), strict=True)
+    )
     x, y = sd.states(hare=x0, lynx=y0)
     return sd.compile(sd.System([Eq(D(x), a * x - b * x * y), Eq(D(y), -c * y + d * x * y)], name="hare_and_lynx"))
 

@@ -160,5 +160,5 @@ def test_misshapen_columns():
         sd.fit(decay(), {**GOOD, "x": [[1, 2], [3, 4], [5, 6], [7, 8]]})
     with pytest.raises(sd.ModelError, match="time in row 2"):
         sd.fit(decay(), {**GOOD, "time": [0, 1, None, 3]})
-    with pytest.raises(sd.ModelError, match="no measurement at all|all of its values are missing"):
+    with pytest.raises(sd.ModelError, match="no measurement at all"):
         sd.fit(decay(), {**GOOD, "x": [None] * 4})

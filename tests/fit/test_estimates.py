@@ -1,5 +1,7 @@
 """Estimates, standard errors and likelihoods against closed forms and SciPy."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -30,13 +32,17 @@ def test_a_linear_model_is_linear_regression(line_fit: sd.Fit):
     assert line_fit.sigma["x"] == pytest.approx(sigma, rel=1e-7)
     assert line_fit.sigma_stderr["x"] == pytest.approx(sigma / np.sqrt(26), rel=1e-7)
     half = stats.t.ppf(0.975, 13) * np.sqrt(np.diag(covariance))
-    assert np.array(list(line_fit.interval().values())) == pytest.approx(np.stack([best - half, best + half], axis=1), rel=1e-6)
+    assert np.array(list(line_fit.interval().values())) == pytest.approx(
+        np.stack([best - half, best + half], axis=1), rel=1e-6
+    )
     likely = np.sqrt(squares[0] / 15)
     assert line_fit.log_likelihood == pytest.approx(stats.norm.logpdf(SCATTERED, design @ best, likely).sum(), rel=1e-8)
     assert line_fit.aic == pytest.approx(2 * 3 - 2 * line_fit.log_likelihood)
     assert line_fit.bic == pytest.approx(3 * np.log(15) - 2 * line_fit.log_likelihood)
     assert line_fit.residuals["x"] == pytest.approx(SCATTERED - design @ best, abs=1e-7)
-    assert line_fit.correlation[0, 1] == pytest.approx(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]), rel=1e-6)
+    assert line_fit.correlation[0, 1] == pytest.approx(
+        covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]), rel=1e-6
+    )
 
 
 def test_the_profile_of_a_linear_model_is_the_interval_of_student(line_fit: sd.Fit):
@@ -67,7 +73,15 @@ def test_decay_agrees_with_scipy(sigma: float | None):
 
     given = None if sigma is None else np.full(15, sigma)
     best, covariance = optimize.curve_fit(
-        curve, TS, DECAYING, p0=(1, 1), sigma=given, absolute_sigma=sigma is not None, ftol=1e-14, xtol=1e-14, gtol=1e-14
+        curve,
+        TS,
+        DECAYING,
+        p0=(1, 1),
+        sigma=given,
+        absolute_sigma=sigma is not None,
+        ftol=1e-14,
+        xtol=1e-14,
+        gtol=1e-14,
     )
     fit = sd.fit(decay(), {"time": TS, "x": DECAYING}, noise=sd.Normal(sigma=sigma), unknowns=["k", "x"])
     assert np.array(list(fit.estimates.values())) == pytest.approx(best, rel=1e-6)
@@ -76,8 +90,12 @@ def test_decay_agrees_with_scipy(sigma: float | None):
     width = stats.t.ppf(0.975, 13) if sigma is None else stats.norm.ppf(0.975)
     relative = width * fit.stderr["k"] / fit.estimates["k"]
     low, high = fit.interval()["k"]  # symmetric on the logarithmic scale
-    assert (low, high) == pytest.approx((fit.estimates["k"] * np.exp(-relative), fit.estimates["k"] * np.exp(relative)), rel=1e-8)
-    assert fit.interval()["x"] == pytest.approx((best[1] - width * fit.stderr["x"], best[1] + width * fit.stderr["x"]), rel=1e-5)
+    assert (low, high) == pytest.approx(
+        (fit.estimates["k"] * np.exp(-relative), fit.estimates["k"] * np.exp(relative)), rel=1e-8
+    )
+    assert fit.interval()["x"] == pytest.approx(
+        (best[1] - width * fit.stderr["x"], best[1] + width * fit.stderr["x"]), rel=1e-5
+    )
     assert float(fit.model["k"]) == fit.estimates["k"]
     assert float(fit.model["x"]) == fit.estimates["x"]
 
@@ -91,7 +109,7 @@ def _columns(seed: int = 3):
 
 @pytest.mark.parametrize("known", [None, 0.05])
 def test_columns_of_different_noise_get_their_maximum_likelihood_weights(known: float | None):
-    """A normal, B log-normal; both sigmas estimated, and one known beside one estimated: SciPy maximises the full likelihood."""
+    """A normal, B log-normal; both sigmas estimated, and one known: SciPy maximises the full likelihood."""
     ts, A, B = _columns()
 
     def cost(u):
@@ -125,8 +143,10 @@ def test_columns_of_different_noise_get_their_maximum_likelihood_weights(known: 
 
 def test_log_normal_is_normal_in_the_logarithm():
     positive = 2 * np.exp(-0.7 * TS + 0.1 * np.random.default_rng(1).normal(size=15))
-    fit = sd.fit(decay(), {"time": TS, "x": positive}, noise=sd.LogNormal(), unknowns={"k": None, "x": sd.Unknown(scale="log")})
-    line = stats.linregress(TS, np.log(positive))
+    fit = sd.fit(
+        decay(), {"time": TS, "x": positive}, noise=sd.LogNormal(), unknowns={"k": None, "x": sd.Unknown(scale="log")}
+    )
+    line: Any = stats.linregress(TS, np.log(positive))
     assert fit.estimates["k"] == pytest.approx(-line.slope, rel=1e-6)
     assert fit.stderr["k"] == pytest.approx(line.stderr, rel=1e-5)
     assert fit.estimates["x"] == pytest.approx(np.exp(line.intercept), rel=1e-6)
@@ -155,9 +175,10 @@ def test_lotka_volterra_from_several_starts():
 
 @pytest.mark.slow
 def test_intervals_cover_the_truth_as_often_as_they_say():
-    """100 data sets of 41 times and two columns with 5 % log-normal errors, fitted from the model's own values.
+    """100 data sets (seeds 0 to 99) of 41 times and two columns with 5 % log-normal errors, from the model's values.
 
-    For each of the six unknowns we count in how many of the 100 data sets its 95 % interval holds its true value: at least 90 each.
+    For each of the six unknowns on its own we count in how many of the 100 data sets its 95 % interval holds its true
+    value: at least 90, for every one of them. An exact interval falls below that in 1.1 % of such counts.
     """
     fits = [sd.fit(hare_and_lynx(), noisy(seed), noise=sd.LogNormal()) for seed in range(100)]
     assert all(fit.ok for fit in fits)
@@ -165,5 +186,11 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     for name, true in TRUE.items():
         covered = sum(low <= true <= high for low, high in (i[name] for i in intervals))
         assert covered >= 90, f"{name}: {covered} of 100"
-    sigmas = np.array([list(fit.sigma.values()) for fit in fits])
-    assert sigmas.mean() == pytest.approx(0.05, rel=0.02)  # 200 values with a standard error of 1 % of their mean
+    # The estimated noise is that of the draws: what the six unknowns take up scatters the mean of 100 by 0.23 %.
+    estimated = np.sqrt(np.mean([np.square(list(fit.sigma.values())) for fit in fits]))
+    drawn = np.sqrt(
+        np.mean(
+            [np.log(noisy(seed)[n] / exact()[:, i]) ** 2 for seed in range(100) for i, n in enumerate(("hare", "lynx"))]
+        )
+    )
+    assert estimated == pytest.approx(drawn, rel=0.01)

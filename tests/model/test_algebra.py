@@ -66,7 +66,7 @@ def test_linear_parts(expression: sp.Expr, parts: tuple) -> None:
         sp.Piecewise((1, x > 0), (2, True)),
         x + sp.Piecewise((1, x > 0), (2, True)),
         sp.Heaviside(x),
-        a ** x,
+        a**x,
     ],
 )
 def test_what_only_looks_linear_has_no_parts(expression: sp.Expr) -> None:

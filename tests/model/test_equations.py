@@ -58,7 +58,9 @@ def test_numbers_of_every_kind() -> None:
     assert Eq(D(x), np.float64(0.5)).rhs == sp.Float(0.5)
     assert Eq(0, x).lhs == sp.Integer(0)
     for bad in ("x", None, [x], sp.Eq(x, 1), Eq(x, 1), np.ones(2), True, float("nan")):
-        with pytest.raises(ModelError, match=r"The right side of Eq(.|\n)*where:  Eq at .*test_equations\.py:\d+: Eq\(x, bad\)"):
+        with pytest.raises(
+            ModelError, match=r"The right side of Eq(.|\n)*where:  Eq at .*test_equations\.py:\d+: Eq\(x, bad\)"
+        ):
             Eq(x, bad)
 
 

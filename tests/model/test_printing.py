@@ -19,7 +19,9 @@ def pendulum() -> System:
 
 
 def test_text_of_a_declared_system() -> None:
-    assert str(pendulum()) == """\
+    assert (
+        str(pendulum())
+        == """\
 System `pendulum` (declared)
   equations
     D(x, 2) = -g*x
@@ -32,10 +34,13 @@ System `pendulum` (declared)
     D(x)(t0) = 0
   parameters
     g = 9.81 m/s**2 in [9, 10] gravity"""
+    )
 
 
 def test_text_of_a_compiled_system() -> None:
-    assert str(run(pendulum())) == """\
+    assert (
+        str(run(pendulum()))
+        == """\
 System `pendulum` (analysed)
   equations
     D(x) = x_t
@@ -51,13 +56,16 @@ System `pendulum` (analysed)
     g = 9.81 m/s**2 in [9, 10] gravity
   structure
     kind dae, 4 non-zeros in the Jacobian, autonomous"""
+    )
 
 
 def test_text_of_a_composed_system_holds_the_parts() -> None:
     x = state("x", 1.0)
     part = System([Eq(D(x), -x)], name="part")
     u = state("u", 0.0)
-    assert str(System([Eq(D(u), part.x - u)], subsystems=[part], name="whole")) == """\
+    assert (
+        str(System([Eq(D(u), part.x - u)], subsystems=[part], name="whole"))
+        == """\
 System `whole` (declared)
   equations
     D(u) = part.x - u
@@ -68,6 +76,7 @@ System `whole` (declared)
       x(t0) = 1
   states
     u(t0) = 0"""
+    )
 
 
 def test_invariants_are_shown() -> None:
@@ -91,7 +100,7 @@ def test_latex_of_subsystems() -> None:
     x = state("x_1", 1.0)
     part = System([Eq(D(x), -x)], name="part_1")
     u = state("u", 0.0)
-    whole = System([Eq(D(u), part.x_1 ** 2)], subsystems=[part])
+    whole = System([Eq(D(u), part.x_1**2)], subsystems=[part])
     assert whole.latex() == (
         r"\begin{aligned}"
         r"\frac{\mathrm{d} u}{\mathrm{d} t} &= {x_{1}}_{\mathrm{part_1}}^{2} \\ "

@@ -167,7 +167,7 @@ def test_names_in_other_scripts_are_fine() -> None:
         ({"value": 1.0, "bounds": (float("nan"), 2)}, "must be finite"),
         ({"value": 0.0, "scale": "log"}, "logarithmic"),
         ({"value": 1.0, "scale": "log", "bounds": (-1, 2)}, "logarithmic"),
-        ({"value": 1.0, "scale": "square"}, "must be \"linear\" or \"log\""),
+        ({"value": 1.0, "scale": "square"}, 'must be "linear" or "log"'),
         ({"value": 1.0, "unit": 5}, "must be text"),
         ({"value": 1.0, "unit": "furlongs"}, "is not a unit"),
     ],

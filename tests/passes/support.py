@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import scipy.optimize
 import sympy as sp
 
-from symdeq.model import D, Equation, Parameter, State, System, TimeDerivative, t
+from symdeq.model import D, Equation, Parameter, State, System, t
 
 
 def lines(system: System) -> tuple[list[str], list[str]]:
@@ -17,13 +18,13 @@ def lines(system: System) -> tuple[list[str], list[str]]:
     return [str(e) for e in system.equations], [str(e) for e in system.observed]
 
 
-def function(arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]):
+def function(arguments: Sequence[sp.Basic], expressions: Sequence[sp.Expr]):
     """SymPy's own evaluation, independent of the code generator."""
     return sp.lambdify(list(arguments), list(expressions), modules=["scipy", "numpy"])
 
 
 def values_at_random(system: System, seed: int) -> dict[sp.Basic, float]:
-    """A point of an explicit system: all symbols with their values, algebraic states and derivatives as the equations give them."""
+    """A point of an explicit system: every symbol with its value, unknowns and derivatives by the equations."""
     chance = random.Random(seed)
     known: dict[sp.Basic, float] = {t: chance.uniform(0.1, 2.0)}
     known |= {p: p.value if np.isfinite(p.value) else chance.uniform(0.5, 1.5) for p in system.params}
@@ -32,7 +33,10 @@ def values_at_random(system: System, seed: int) -> dict[sp.Basic, float]:
     known |= {s: chance.uniform(0.2, 1.2) for s in differential}
     residuals = [e.rhs for e in system.equations if e.lhs == 0]
     names, fixed = list(known), list(known.values())
-    observed = [(e.lhs, function([*names, *algebraic, *system.observed_symbols[:i]], [e.rhs])) for i, e in enumerate(system.observed)]
+    observed = [
+        (e.lhs, function([*names, *algebraic, *system.observed_symbols[:i]], [e.rhs]))
+        for i, e in enumerate(system.observed)
+    ]
 
     def all_observed(z: np.ndarray) -> list[float]:
         found: list[float] = []
@@ -82,7 +86,7 @@ def random_expression(chance: random.Random, symbols: Sequence[sp.Symbol], depth
     if depth == 0 or chance.random() < 0.2:
         number = sp.Rational(chance.randint(-9, 9), chance.randint(1, 9))
         return chance.choice([*symbols, *symbols, number])
-    part = lambda: random_expression(chance, symbols, depth - 1)  # noqa: E731
+    part = partial(random_expression, chance, symbols, depth - 1)
     return chance.choice(
         [
             lambda: part() + part(),
@@ -99,7 +103,7 @@ def random_expression(chance: random.Random, symbols: Sequence[sp.Symbol], depth
 
 
 def random_system(seed: int) -> System:
-    """A solvable system of index at most 1: some states, implicit and explicit algebra, aliases, derivatives on both sides."""
+    """A solvable system of index at most 1: implicit and explicit algebra, aliases, derivatives on both sides."""
     chance = random.Random(seed)
     count, hidden = chance.randint(1, 4), chance.randint(0, 4)
     params = [Parameter(f"p{i}", value=chance.uniform(0.5, 1.5)) for i in range(2)]
@@ -135,9 +139,8 @@ def random_system(seed: int) -> System:
         }[kind]
         equations.append(Equation(left, right))
     chance.shuffle(equations)
-    observed = (Equation(State("o0"), random_expression(chance, everything)), Equation(State("o1"), State("o0") + D(xs[0])))
+    observed = (
+        Equation(State("o0"), random_expression(chance, everything)),
+        Equation(State("o1"), State("o0") + D(xs[0])),
+    )
     return System(equations, observed=observed)
-
-
-def derivatives(system: System) -> set[TimeDerivative]:
-    return {s for e in (*system.equations, *system.observed) for s in e.symbols if isinstance(s, TimeDerivative)}

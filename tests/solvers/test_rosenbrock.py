@@ -332,3 +332,7 @@ def test_refusals():
         solve(MassTerm(stacked(rober), np.eye(2)), Rodas5P(), jnp.ones(3), 1.0, args=ROBER_K, dt0=0.1)
     with pytest.raises(UnsupportedError, match="mass matrix"):
         solve(MassTerm(stacked(rober), np.eye(3)), dfx.Tsit5(), jnp.ones(3), 1.0, args=ROBER_K, dt0=0.1)
+    driven_by_a_path = dfx.ControlTerm(lambda t, y, args: y, lambda t0, t1: 2 * (t1 - t0))
+    for term in (driven_by_a_path, dfx.MultiTerm(dfx.ODETerm(rober), dfx.ODETerm(rober))):
+        with pytest.raises(UnsupportedError, match="Term"):
+            solve(term, Rodas5P(), tuple(jnp.ones(3)), 1.0, args=ROBER_K, dt0=0.1)
