@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy as sp
-from jax.core import Tracer
 from jaxtyping import Array
 
 from symdeq import _host, codegen, passes
 from symdeq._errors import ModelError
 from symdeq._lookup import Compiled, evaluator, replaced, text_of
+from symdeq._values import as_array, concrete
 from symdeq.model import Guess, ModelSymbol, Parameter, State, System
 
 
@@ -182,7 +182,10 @@ class Model(eqx.Module):
         expression = self.compiled.expression(value)
         for symbol in sorted(expression.free_symbols, key=str):
             if not isinstance(symbol, Parameter):
-                raise ModelError(f"{role} = {value} contains `{symbol}`, which is not a parameter.")
+                raise ModelError(
+                    f"{role} = {value} contains `{symbol}`, which is not a parameter.",
+                    remedy="use numbers and parameters only",
+                )
         y = jnp.zeros((1, len(self.states)), self.values.dtype)
         return evaluator(self.compiled, (expression,))(jnp.zeros(1, self.values.dtype), y, self.values)[0][0]
 
@@ -282,16 +285,15 @@ def _flat_initial(declared: System) -> tuple:
 
 
 def _scalar(value: Any, name: str, dtype: Any) -> Array:
-    known = not isinstance(value, Tracer)
     try:
-        scalar = np.asarray(value, dtype) if known and not isinstance(value, str) else jnp.asarray(value, dtype)
+        scalar = as_array(value, dtype)
     except (TypeError, ValueError):
-        raise ModelError(f"The value of `{name}` must be a number, not {value!r}.") from None
+        raise ModelError(f"The value of `{name}` must be a number, not {value!r}.", remedy="give a number") from None
     if scalar.shape != ():
         raise ModelError(
             f"The value of `{name}` must be one number, but has the shape {scalar.shape}.",
             remedy="batches are jax.vmap(lambda v: sd.solve(model.replace({...: v}), ...))(values)",
         )
-    if known and not np.isfinite(scalar):
-        raise ModelError(f"The value of `{name}` must be finite, not {float(scalar)}.")
+    if concrete(scalar) and not np.isfinite(scalar):
+        raise ModelError(f"The value of `{name}` must be finite, not {float(scalar)}.", remedy="give a finite number")
     return jnp.asarray(scalar)

@@ -17,12 +17,12 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from symdeq._errors import ModelError, SymdeqWarning
+from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
 from symdeq.solve.method import Method, choose
 from symdeq.solve.saveat import check_saveat
 from symdeq.solve.stiffness import probe
-from symdeq.solve.values import as_array, concrete
 from symdeq.solvers import AutoSwitch
 
 _TOLERANCES = {"float64": (1e-6, 1e-9), "float32": (1e-4, 1e-7)}
@@ -178,16 +178,20 @@ def _check_parameters(model: Model) -> None:
 def _time(value: Any, name: str, model: Model, dtype: Any) -> Array:
     if value is None:
         raise ModelError("solve needs t1, the end of the interval.", remedy="sd.solve(model, t1=10.0)")
+    value = model.constant(value, name)
     try:
-        value = as_array(model.constant(value, name), dtype)
+        value = as_array(value, dtype)
     except (TypeError, ValueError):
         raise ModelError(f"{name} must be a number or an expression in parameters, not {value!r}.") from None
     if value.ndim:
-        raise ModelError(f"{name} must be a single time, not an array of shape {value.shape}.")
+        raise ModelError(
+            f"{name} must be a single time, not an array of shape {value.shape}.",
+            remedy="times to save at are saveat=; batches are jax.vmap",
+        )
     if concrete(value) and not math.isfinite(float(value)):
         raise ModelError(
             f"{name} = {float(value)} is not finite.",
-            remedy="steady states are found by sd.steady_state, not by t1 = infinity",
+            remedy="give a finite time",
         )
     return value
 
@@ -196,13 +200,14 @@ def _tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Ar
     try:
         value = as_array(value, dtype)
     except (TypeError, ValueError):
-        raise ModelError(f"{name} must be a number, not {value!r}.") from None
+        raise ModelError(f"{name} must be a number, not {value!r}.", remedy="give a number such as 1e-6") from None
     if value.shape not in ((), vector):
         raise ModelError(
-            f"{name} has the shape {value.shape}; it must be a number{f' or have shape {vector}' if vector else ''}."
+            f"{name} has the shape {value.shape}; it must be a number{f' or have shape {vector}' if vector else ''}.",
+            remedy="give one number" + (", or one a state" if vector else ""),
         )
     if concrete(value) and not (np.isfinite(value) & (value > 0)).all():
-        raise ModelError(f"{name} must be positive and finite, not {value}.")
+        raise ModelError(f"{name} must be positive and finite, not {value}.", remedy="give a number such as 1e-6")
     return value
 
 

@@ -39,7 +39,7 @@ def plot(
     """Draw a solution; see `Solution.plot`."""
     plt = import_pyplot()
     if xscale not in ("auto", "linear", "log"):
-        raise ModelError(f'xscale must be "auto", "linear" or "log", not {xscale!r}.')
+        raise ModelError(f'xscale must be "auto", "linear" or "log", not {xscale!r}.', remedy="use one of them")
     quantities = list(solution.model.states) if quantities is None else list(quantities)
     if not quantities:
         raise ModelError("There is nothing to plot.", remedy="give at least one state or expression")

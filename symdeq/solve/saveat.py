@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from symdeq._errors import ModelError
-from symdeq.solve.values import as_array, concrete
+from symdeq._values import as_array, concrete
 
 _MOST_TIMES = 10_000_000
 _SAVE_STATE = dfx.SubSaveAt(t1=True).fn  # what diffrax saves when nothing else was asked for
@@ -37,23 +37,32 @@ def check_saveat(saveat: Any, t0: Array, t1: Array, dtype: Any) -> tuple[dfx.Sav
     try:
         ts = as_array(saveat, dtype)
     except (TypeError, ValueError):
-        raise ModelError(f"saveat={saveat!r} is neither times, nor a spacing, nor a diffrax.SaveAt.") from None
+        raise ModelError(
+            f"saveat={saveat!r} is neither times, nor a spacing, nor a diffrax.SaveAt.",
+            remedy="give an array of times, such as np.linspace(0, 10, 101)",
+        ) from None
     if ts.ndim != 1 or ts.shape[0] == 0:
-        raise ModelError(f"saveat must be times in one dimension, at least one; it has the shape {ts.shape}.")
+        raise ModelError(
+            f"saveat must be times in one dimension, at least one; it has the shape {ts.shape}.",
+            remedy="give an array of times, or leave saveat out to get the solver's own steps",
+        )
     _check_times(ts, t0, t1)
     return dfx.SaveAt(ts=jnp.asarray(ts)), False, True
 
 
 def _spaced(spacing: Any, t0: Array, t1: Array) -> np.ndarray:
     if not isinstance(spacing, int | float | np.number | jax.Array | np.ndarray) or isinstance(spacing, bool):
-        raise ModelError(f"saveat={spacing!r} is neither times, nor a spacing, nor a diffrax.SaveAt.")
+        raise ModelError(
+            f"saveat={spacing!r} is neither times, nor a spacing, nor a diffrax.SaveAt.",
+            remedy="give an array of times, such as np.linspace(0, 10, 101)",
+        )
     if not concrete(t0, t1):
         raise ModelError(
             "A spacing as saveat needs t0 and t1 that are known before tracing.", remedy="give the times as an array"
         )
     step, start, end = float(spacing), float(t0), float(t1)
     if not (math.isfinite(step) and step > 0):
-        raise ModelError(f"The spacing saveat={step:g} must be positive.")
+        raise ModelError(f"The spacing saveat={step:g} must be positive.", remedy="give a positive number")
     count = abs(end - start) / step
     if count > _MOST_TIMES:
         raise ModelError(f"saveat={step:g} asks for {count:.1e} times.", remedy=f"give at most {_MOST_TIMES:.0e}")
@@ -69,7 +78,7 @@ def _check_times(ts: Any, t0: Array, t1: Array) -> None:
         return  # checked in the program, reported by `solution.ok`
     values, start, end = np.asarray(ts, dtype=float), float(t0), float(t1)
     if not np.isfinite(values).all():
-        raise ModelError("saveat contains a time that is not finite.")
+        raise ModelError("saveat contains a time that is not finite.", remedy="leave it out")
     sign = 1.0 if end >= start else -1.0
     steps = np.diff(sign * values)
     if (steps < 0).any():

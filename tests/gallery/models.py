@@ -137,8 +137,8 @@ def two_declarations_of_one_state():
 
 def two_parameters_that_print_alike():
     k, same = parameter("k", 1.0), parameter("k", 1.0, bounds=(0, 2))
-    x = state("x", 1.0)
-    System([Eq(D(x), -k * x + same)])
+    x, y = states(x=1.0, y=1.0)
+    System([Eq(D(x), -k * x), Eq(D(y), same * x)])
 
 
 def trivially_true():

@@ -15,9 +15,9 @@ from types import ModuleType
 import pytest
 
 from symdeq._errors import SymdeqError
-from tests.gallery import models
+from tests.gallery import calls, models
 
-MODULES: tuple[ModuleType, ...] = (models,)
+MODULES: tuple[ModuleType, ...] = (models, calls)
 _GOLDEN = Path(__file__).parent / "messages.txt"
 
 
