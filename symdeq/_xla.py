@@ -18,8 +18,8 @@ _KEY = "xla_cpu_small_while_loop_byte_threshold"
 _FLAG = "--xla_backend_extra_options="
 _SWITCH = "SYMDEQ_XLA_TUNING"
 _COST = "3 to 10 times slower"
-# Chosen by benchmark: no loop was slower with it than with any smaller value.
-_THRESHOLD = 1_000_000_000
+# Chosen by benchmark: all solves are native at it, and no loop that XLA would divide among threads is.
+_THRESHOLD = 500_000
 
 
 class Tuning(Enum):

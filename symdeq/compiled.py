@@ -125,13 +125,24 @@ class Model(eqx.Module):
         return self.compiled.position(name)
 
     def __getitem__(self, name: Any) -> Array:
-        """The value of a parameter, or the initial value of a state, by symbol or name."""
+        """The value of a parameter, or an initial value that is a number of its own, by symbol or name.
+
+        In a gradient with respect to a model it is the derivative with respect to that value. Initial values that
+        follow from parameters are none of the model's values: `initial_state` has them.
+        """
         kind, i = self.position(name)
+        if kind == "parameter":
+            return self.values[i]
         if kind == "observed":
             raise ModelError(
                 f"`{text_of(name)}` has no value of its own.", remedy="solve the model and look it up in the solution"
             )
-        return self.values[i] if kind == "parameter" else self.initial_state()[i]
+        if not self.given[i]:
+            raise ModelError(
+                f"The initial value of `{text_of(name)}` follows from parameters, or is missing.",
+                remedy="read model.initial_state(), or give it a value by model.replace",
+            )
+        return self.start[i]
 
     def initial_state(self) -> Array:
         """The initial values, shape (states,): those given, and those that follow from the parameters."""
@@ -234,16 +245,22 @@ def compile(system: System, *, simplify: bool = True, trace: bool = False) -> Mo
     shown = (lambda name, after: print(f"--- after {name}\n{after}")) if trace else None
     compiled = _compiled(system, simplify) if shown is None else _compiled.__wrapped__(system, simplify, shown)
     dtype = jnp.result_type(float)
-    n = len(compiled.system.states)
+    numbers = [_number(value) for _, value in compiled.system.initial]
     with jax.ensure_compile_time_eval():  # the declared values are known, also where compile is called while tracing
         model = Model(
             values=jnp.asarray([p.value for p in compiled.system.params], dtype).reshape(-1),
-            start=jnp.zeros(n, dtype),
+            start=jnp.asarray([0.0 if v is None else v for v in numbers], dtype).reshape(-1),
             compiled=compiled,
-            given=(False,) * n,
+            given=tuple(v is not None for v in numbers),
         )
     _check_eliminated(model)
     return model
+
+
+def _number(initial: sp.Expr | Guess | None) -> float | None:
+    """An initial value or guess that depends on no parameter."""
+    expression = initial.value if isinstance(initial, Guess) else initial
+    return None if expression is None or expression.free_symbols else float(expression)
 
 
 @lru_cache(maxsize=256)

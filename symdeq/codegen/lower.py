@@ -161,8 +161,11 @@ def _symbol(name: str) -> sp.Symbol:
 
 
 def _comment(equation: Equation) -> str:
-    """The equation, and file name and line of where it was written; the folder would differ from machine to machine."""
-    places = dict.fromkeys(f"{PurePath(origin.file).name}:{origin.line}" for origin in equation.origins)
+    """The equation, and what the user wrote, with file name and line; the folder would differ between machines."""
+    places = dict.fromkeys(
+        f"{PurePath(origin.file).name}:{origin.line}" + (f": {origin.text}" if origin.text else "")
+        for origin in equation.origins
+    )
     return f"{equation}    [{', '.join(places)}]" if places else str(equation)
 
 

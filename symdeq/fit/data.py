@@ -21,11 +21,13 @@ class Measurements:
     - `columns`: the names of the observed columns.
     - `times`: shape (rows,), in the order of the table; NaN only in rows that measure nothing.
     - `values`: shape (rows, columns); NaN where a measurement is missing.
+    - `time`: the name of the column of times.
     """
 
     columns: tuple[str, ...]
     times: np.ndarray
     values: np.ndarray
+    time: str
 
     @property
     def present(self) -> np.ndarray:
@@ -87,7 +89,7 @@ def read(
         raise ModelError(
             f"The column {list(observe)[i]!r} is infinite in row {row}.", remedy="leave the value out: NaN or None"
         )
-    measurements = Measurements(tuple(observe), times, values)
+    measurements = Measurements(tuple(observe), times, values, "time" if time is None else str(time))
     _check_times(measurements)
     return measurements, tuple(observe.values())
 

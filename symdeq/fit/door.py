@@ -83,7 +83,11 @@ def _settings(model: Model, rtol: Any, atol: Any, solver: Any, max_steps: int) -
 
 def _tolerance(value: Any, name: str) -> float:
     number = getattr(value, "item", lambda: value)()
-    if isinstance(number, bool) or not isinstance(number, numbers.Real) or not (math.isfinite(number) and number > 0):
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, numbers.Real)
+        or not (math.isfinite(number) and float(number) > 0)
+    ):
         raise ModelError(f"{name} must be positive and finite, not {value!r}.")
     return float(number)
 

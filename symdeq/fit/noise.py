@@ -195,7 +195,11 @@ def _check_sigma(sigma: Any) -> None:
     for value in sigma.values() if isinstance(sigma, Mapping) else [sigma]:
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (math.isfinite(value) and value > 0):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, numbers.Real)
+            or not (math.isfinite(value) and float(value) > 0)
+        ):
             raise ModelError(
                 f"sigma must be a positive number, not {value!r}.", remedy="leave it out to have it estimated"
             )

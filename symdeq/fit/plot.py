@@ -79,4 +79,4 @@ def _draw_residuals(ax: Any, fit: Fit, i: int, color: str) -> None:
     reach = max(2.5, 1.1 * float(np.nanmax(np.abs(standardised))))
     ax.set_ylim(-reach, reach)
     ax.set_ylabel("residual / σ", fontsize="small")
-    ax.set_xlabel("time")
+    ax.set_xlabel(fit.data.time)

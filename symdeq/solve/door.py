@@ -23,7 +23,7 @@ from symdeq.model import ModelSymbol
 from symdeq.solve.method import Method, choose
 from symdeq.solve.saveat import check_saveat
 from symdeq.solve.stiffness import probe
-from symdeq.solvers import AutoSwitch
+from symdeq.solvers import AutoSwitch, FirstStep
 
 _TOLERANCES = {"float64": (1e-6, 1e-9), "float32": (1e-4, 1e-7)}
 
@@ -75,7 +75,7 @@ class Request(eqx.Module):
         """Integral control for a method that estimates its error, and `max_steps` equal steps for one that does not."""
         if not self.method.adaptive:
             return dfx.ConstantStepSize()
-        return dfx.PIDController(rtol=self.rtol, atol=self.atol)
+        return FirstStep(dfx.PIDController(rtol=self.rtol, atol=self.atol))
 
     def warn_of_precision(self, solution: Any) -> None:
         """A stiff model in single precision loses digits that its small time scales need."""

@@ -87,7 +87,7 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
     judged = "stiff from the start" if probe.starts_stiff else "not stiff at the start"
     return Method(
         AutoSwitch(explicit, implicit),
-        f"{order}; {judged} ({probe}); it changes over as the steps demand",
+        f"{order}; by the declared values {judged} ({probe}); it changes over as the steps demand",
         name,
         start_implicit=probe.starts_stiff,
     )

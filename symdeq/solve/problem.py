@@ -23,11 +23,6 @@ from symdeq.solvers import SwitchState
 
 DEFAULT_MAX_STEPS = 16_384
 
-# Straight-line code over scalars is fastest for a state of up to this many; arrays beyond.
-_SCALAR_STATES = 8
-# As many parameters are handed to the loop as scalars; beyond it as one array.
-_SCALAR_PARAMETERS = 64
-
 
 def solve(
     model: Model,
@@ -114,13 +109,6 @@ def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
     if not all(generated.mass):
         y0, start_ok = consistent(model.functions, request.t0, y0, p)
         t1 = jnp.where(start_ok, t1, request.t0)  # without a start there is nothing to integrate
-    scalars = (
-        len(y0) <= _SCALAR_STATES
-        and request.atol.ndim == 0  # diffrax broadcasts it leaf by leaf
-        and not isinstance(method.solver, dfx.AbstractImplicitSolver)
-    )
-    layout = tuple(y0) if scalars else y0
-    args = tuple(p) if len(p) <= _SCALAR_PARAMETERS else p
     saveat, times_ok = _saveat(request)
     raw = dfx.diffeqsolve(
         GeneratedTerm(model.functions),
@@ -128,8 +116,8 @@ def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         request.t0,
         t1,
         request.dt0,
-        layout,
-        args,
+        y0,
+        p,
         saveat=saveat,
         stepsize_controller=request.controller,
         adjoint=request.adjoint,
@@ -167,20 +155,15 @@ def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
 _compiled_run = eqx.filter_jit(_run)
 
 
-def _as_array(ys: Any) -> Array:
-    return jnp.stack(ys, axis=-1) if isinstance(ys, tuple) else ys
-
-
 def _unpacked(request: Request, raw: dfx.Solution) -> tuple[Any, Any, Array, Array]:
     """What was asked for, and the time and state at the end."""
     if request.backsolves:
-        ys = _as_array(raw.ys)
         assert raw.ts is not None
-        return raw.ts, ys, raw.ts[-1], ys[-1]
+        assert raw.ys is not None
+        return raw.ts, raw.ys, raw.ts[-1], raw.ys[-1]
     assert isinstance(raw.ts, dict)
     assert isinstance(raw.ys, dict)
-    ys = jax.tree.map(_as_array, raw.ys["user"], is_leaf=lambda v: isinstance(v, tuple))
-    return raw.ts["user"], ys, raw.ts["end"][0], _as_array(raw.ys["end"])[0]
+    return raw.ts["user"], raw.ys["user"], raw.ts["end"][0], raw.ys["end"][0]
 
 
 def _saveat(request: Request) -> tuple[dfx.SaveAt, Array]:
@@ -191,9 +174,6 @@ def _saveat(request: Request) -> tuple[dfx.SaveAt, Array]:
 
     def checked(sub: dfx.SubSaveAt) -> dfx.SubSaveAt:
         nonlocal ok
-        if sub.fn is not dfx.SubSaveAt(t1=True).fn:
-            fn = sub.fn
-            sub = eqx.tree_at(lambda s: s.fn, sub, lambda t, y, _: fn(t, _as_array(y), request.model.values))
         if sub.ts is None:
             return sub
         ts = jnp.asarray(sub.ts, request.y0.dtype)

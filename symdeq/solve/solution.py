@@ -89,8 +89,7 @@ class Solution(eqx.Module):
             raise ModelError(
                 "The solution was saved at single times only.", remedy="solve with saveat=diffrax.SaveAt(dense=True)"
             )
-        y = self.raw.evaluate(t)
-        return jnp.stack(y) if isinstance(y, tuple) else y
+        return self.raw.evaluate(t)
 
     def explain(self) -> str:
         """Which method ran when, and why; steps and tolerances. Not inside `jax.jit`."""

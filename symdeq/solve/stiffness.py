@@ -30,8 +30,8 @@ class Probe:
 
     def __str__(self) -> str:
         if not math.isfinite(self.fastest):
-            return "at the start nothing in the Jacobian limits the step"
-        return f"at the start the fastest time scale is {self.fastest:.2g}, the solution changes in {self.solution:.2g}"
+            return "nothing in the Jacobian limits the step"
+        return f"fastest time scale {self.fastest:.2g}, the solution changes in {self.solution:.2g}"
 
 
 def probe(jacobian: np.ndarray, slope: np.ndarray, y0: np.ndarray, duration: float, scale: float) -> Probe:

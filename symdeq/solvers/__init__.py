@@ -9,6 +9,7 @@ from symdeq.solvers.autoswitch import SwitchStats as SwitchStats
 from symdeq.solvers.explicit import ExplicitTableau as ExplicitTableau
 from symdeq.solvers.explicit_tableaus import BOSH3 as BOSH3
 from symdeq.solvers.explicit_tableaus import TSIT5 as TSIT5
+from symdeq.solvers.first_step import FirstStep as FirstStep
 from symdeq.solvers.interpolation import QuarticInterpolation as QuarticInterpolation
 from symdeq.solvers.linear import linear_solver as linear_solver
 from symdeq.solvers.linearise import AbstractLinearisation as AbstractLinearisation

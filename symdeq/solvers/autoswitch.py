@@ -1,7 +1,7 @@
 """The switching solver: an explicit and a Rosenbrock method inside one diffrax solve, chosen step by step.
 
-The explicit method is left when several accepted steps in a row were held at the edge of its stability region, and
-taken up again when many Rosenbrock steps in a row would have fitted inside it: Shampine, Stiffness and nonstiff
+The explicit method is left when most of its last accepted steps were held at the edge of its stability region, and
+taken up again when most of many Rosenbrock steps would have fitted inside it: Shampine, Stiffness and nonstiff
 differential equation solvers II, ACM TOMS 3 (1977) 44-53; Petzold, SIAM J. Sci. Stat. Comput. 4 (1983) 136-148.
 """
 
@@ -21,14 +21,17 @@ from symdeq.solvers.rodas5p import RODAS5P
 from symdeq.solvers.rosenbrock import RosenbrockTableau, rosenbrock_step
 from symdeq.solvers.step import StepInput, field_at_start, finish, first_field, unwrap
 
-# The part of the explicit method's stability interval beyond which a step counts as stiff.
-_EDGE = 0.8
+# The part of the explicit method's stability interval beyond which a step counts as stiff. At tight tolerances the
+# error estimate holds the steps well inside the interval, so this is not close to 1.
+_EDGE = 0.65
+# So many steps must speak against the method in use, where each that speaks for it takes two back.
 _STIFF_STEPS = 8
 _NONSTIFF_STEPS = 25
+_TAKEN_BACK = 2
 
 
 class SwitchStats(eqx.Module):
-    """What a switching solve did; read it with `SwitchStats.of(solution)`.
+    """What a switching solve did; `solution.solver_state.stats` of a solve with `SaveAt(solver_state=True)`.
 
     Arguments:
 
@@ -48,11 +51,11 @@ class SwitchStats(eqx.Module):
 
 
 class SwitchState(eqx.Module):
-    """What the switching solver carries from step to step: `f` is the vector field at the start of the next one, `run`
-    the number of steps in a row that spoke for the implicit method (negative: for the explicit one)."""
+    """What the switching solver carries from step to step: `f` is the vector field at the start of the next one,
+    `against` the balance of steps that spoke against the method in use."""
 
     f: PyTree
-    run: Array
+    against: Array
     stats: SwitchStats
 
 
@@ -93,7 +96,7 @@ class AutoSwitch(dfx.AbstractAdaptiveSolver):
             last_switch=never,
             implicit=jnp.asarray(self.start_implicit, bool) | _point(term, t, y0, args).has_mass,
         )
-        return SwitchState(f=first_field(terms, t0, y0, args), run=zero, stats=stats)
+        return SwitchState(f=first_field(terms, t0, y0, args), against=zero, stats=stats)
 
     def func(self, terms: Any, t0: Any, y0: PyTree, args: PyTree) -> PyTree:
         return terms.vf(t0, y0, args)
@@ -120,17 +123,16 @@ def _point(term: Any, t: Any, y: PyTree, args: PyTree) -> Any:
 
 def _kept_implicit(state: SwitchState, f: PyTree) -> SwitchState:
     stats = eqx.tree_at(lambda s: s.implicit_steps, state.stats, state.stats.implicit_steps + 1)
-    return SwitchState(f=f, run=state.run, stats=stats)
+    return SwitchState(f=f, against=state.against, stats=stats)
 
 
 def _judged(state: SwitchState, f: PyTree, size: Array, stability: float, t1: Array) -> SwitchState:
     """The state after a step whose h |λ| was `size`. diffrax drops it if the step is rejected."""
     old = state.stats
     stiff = ~(size <= _EDGE * stability)  # NaN counts as stiff
-    run = jnp.where(stiff, jnp.maximum(state.run, 0) + 1, jnp.minimum(state.run, 0) - 1)
-    to_implicit = ~old.implicit & (run >= _STIFF_STEPS)
-    to_explicit = old.implicit & (run <= -_NONSTIFF_STEPS)
-    switched = to_implicit | to_explicit
+    against = jnp.where(stiff ^ old.implicit, state.against + 1, jnp.maximum(state.against - _TAKEN_BACK, 0))
+    switched = against >= jnp.where(old.implicit, _NONSTIFF_STEPS, _STIFF_STEPS)
+    to_implicit = switched & ~old.implicit
     stats = SwitchStats(
         explicit_steps=old.explicit_steps + ~old.implicit,
         implicit_steps=old.implicit_steps + old.implicit,
@@ -139,4 +141,4 @@ def _judged(state: SwitchState, f: PyTree, size: Array, stability: float, t1: Ar
         last_switch=jnp.where(switched, t1, old.last_switch),
         implicit=old.implicit ^ switched,
     )
-    return SwitchState(f=f, run=jnp.where(switched, 0, run), stats=stats)
+    return SwitchState(f=f, against=jnp.where(switched, 0, against), stats=stats)

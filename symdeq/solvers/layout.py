@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import PyTree
 
 # Straight-line code compiles in a time that grows with the number of unknowns; beyond this the loop is as fast.
-_UNROLLED_UP_TO = 6
+_UNROLLED_UP_TO = 3
 
 
 class AbstractLayout(abc.ABC):

@@ -17,7 +17,7 @@ from tests.zoo import Problem
 from tests.zoo.collocation import integrate
 
 _CACHE = Path(__file__).resolve().parent.parent.parent / ".cache" / "benchmarks"
-_TOLERANCE = 1e-12
+_TOLERANCE = 1e-11
 _MOVE = 1e-4
 
 
@@ -47,7 +47,7 @@ def gradient_error(problem: Problem, value: np.ndarray, reference: np.ndarray) -
 
 
 def _integrate(problem: Problem) -> np.ndarray:
-    found = integrate(problem, problem.ts, tol=_TOLERANCE, floor=1e-3 * problem.atol)
+    found = integrate(problem, problem.ts, tol=_TOLERANCE, floor=problem.atol)
     return np.array([found[t] for t in problem.ts], dtype=float)
 
 

@@ -69,10 +69,10 @@ def _cells(row: Row, ours: Row | None) -> tuple[str, ...]:
 
 def goals(verdicts: Iterable[Verdict]) -> str:
     """The goals, the numbers, and whether they are met."""
-    rows = [("goal", "asked", "measured", "")]
+    rows = [("goal", "asked", "measured", "least times", "")]
     for verdict in verdicts:
         word = "not measured" if verdict.met is None else "met" if verdict.met else "NOT MET"
-        rows.append((verdict.goal.text, verdict.goal.asked, number(verdict.measured), word))
+        rows.append((verdict.goal.text, verdict.goal.asked, number(verdict.measured), number(verdict.least), word))
     return "\n".join(aligned(rows))
 
 

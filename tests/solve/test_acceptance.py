@@ -73,7 +73,9 @@ def test_row_8_robertson():
     np.testing.assert_allclose(end.ys[-1], [2.08334e-8, 8.33336e-14, 0.99999998], rtol=2e-6)
     total = end[sum(model.states)]
     np.testing.assert_allclose(total, 1.0, atol=1e-12)
-    [invariant] = model.system.structure.invariants
+    structure = model.system.structure
+    assert structure is not None
+    [invariant] = structure.invariants
     assert str(invariant.expression) == "y1 + y2 + y3"
     axes = sd.solve(model, t1=1e11, saveat=np.geomspace(1e-5, 1e11, 60)).plot()
     assert all(axis.get_xscale() == "log" for axis in np.atleast_1d(axes))
@@ -94,6 +96,7 @@ def test_row_10_the_implicit_method_is_found_without_being_asked_for():
     sol = sd.solve(models.rober(), t1=1e11)
     assert sol.ok
     assert int(sol.stats["num_steps"]) < 300
+    assert sol.switch is not None
     assert int(sol.switch.implicit_steps) > int(sol.switch.explicit_steps)
     story = sol.explain()
     for part in ("Rodas5P (Rosenbrock)", "switched", "stability limited"):
@@ -112,7 +115,9 @@ def test_row_11_symbolic_declaration_gives_all_derivatives():
     np.testing.assert_allclose(model.jac(0.0, y), expected, rtol=1e-14)
     np.testing.assert_allclose(model.rhs(0.0, y), jnp.array([-p[0] * y[0] + k3 * y[1] * y[2],
         p[0] * y[0] - k2 * y[1] ** 2 - k3 * y[1] * y[2], k2 * y[1] ** 2]), rtol=1e-13)  # fmt: skip
-    assert len(model.system.structure.sparsity) == 7
+    structure = model.system.structure
+    assert structure is not None
+    assert len(structure.sparsity) == 7
     driven = models.driven()
     dfdt = driven.functions.dfdt(0.3, (jnp.asarray(0.5),), tuple(driven.values))[0]
     assert float(dfdt) == pytest.approx(-1000 * np.sin(0.3) - np.cos(0.3), rel=1e-13)

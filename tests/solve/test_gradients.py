@@ -56,6 +56,7 @@ def test_gradient_with_respect_to_a_model_is_a_model():
         lambda m: sd.solve(m, t1=2.0, saveat=[2.0], rtol=1e-10, atol=1e-10, max_steps=512).ys[0, 0]
     )(model)
     assert float(gradient["alpha"]) == pytest.approx(2.0 * 2.0 * np.exp(1.4), rel=1e-7)
+    assert float(gradient["r"]) == pytest.approx(np.exp(1.4), rel=1e-7)
 
 
 def test_gradient_with_respect_to_initial_values_and_times():
