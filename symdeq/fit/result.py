@@ -62,7 +62,7 @@ class Fit:
     @cached_property
     def estimates(self) -> Named[float]:
         """Maximum-likelihood estimates, by symbol or name."""
-        return self._named(self.objective.coordinates.values(self.scaled))
+        return self._named(np.array([float(self.model[name]) for name in self.unknowns]))
 
     @cached_property
     def covariance(self) -> np.ndarray:

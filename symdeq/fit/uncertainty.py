@@ -150,7 +150,8 @@ def _at_bound(objective: Objective, scaled: np.ndarray, weighted: np.ndarray, re
 
 def combination(names: tuple[str, ...], log: tuple[bool, ...], direction: np.ndarray) -> str:
     """A direction in words: which unknowns may change together, unseen by the measurements."""
-    largest = direction[np.argmax(np.abs(direction))]
+    size = np.abs(direction)
+    largest = direction[np.argmax(size > 0.999 * size.max())]  # the first of equals, whatever the last digits say
     parts: list[str] = []
     for name, is_log, share in zip(names, log, direction / largest, strict=True):
         if abs(share * largest) > _SHARE:
