@@ -21,7 +21,7 @@ from symdeq.solve.solution import Solution
 from symdeq.solve.times import CheckedTimes
 from symdeq.solvers import SwitchState
 
-DEFAULT_MAX_STEPS = 16_384
+DEFAULT_MAX_STEPS = 4096
 
 
 def solve(
@@ -58,7 +58,7 @@ def solve(
         diffrax solver.
     - `adjoint`: how gradients are computed: `"auto"` (default, checkpointed reverse mode), or any diffrax adjoint.
     - `y0`: initial values over those of the model: shape (states,), or a dictionary by symbol or name.
-    - `max_steps`: the most steps, accepted or not, before the solve gives up; default 16384.
+    - `max_steps`: the most steps, accepted or not, before the solve gives up; default 4096.
     - `key`: a `jax.random.key`; for models with Brownian motions only.
     - `throw`: raise an error if the solve fails (default), or return the failed `Solution`. Inside `jax.jit` nothing
         can be raised: look at `solution.ok`; what was not reached is NaN.
