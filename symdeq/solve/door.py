@@ -214,7 +214,7 @@ def _tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Ar
 
 
 def _adjoint(adjoint: Any, max_steps: int, n: int) -> dfx.AbstractAdjoint:
-    """Reverse mode from a checkpoint at every step where that is little memory, else from as many as diffrax chooses."""
+    """By default reverse mode, with a checkpoint at every step where that is little memory, else with diffrax's few."""
     if isinstance(adjoint, dfx.AbstractAdjoint):
         return adjoint
     if adjoint != "auto":
