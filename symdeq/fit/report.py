@@ -46,6 +46,7 @@ def why_none(objective: Objective, record: Starts) -> str:
 
 
 def warn(fit: Fit) -> None:
+    """Warn of estimates at a bound, and of unknowns that the measurements do not determine."""
     if fit.at_bound:
         warnings.warn(
             f"The fit of `{fit.model.system.name}` holds {', '.join(f'`{name}`' for name in fit.at_bound)} at a bound; "

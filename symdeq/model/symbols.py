@@ -193,6 +193,7 @@ def D(expression: Any, order: int = 1) -> sp.Expr:
 
 
 def total_derivative(expression: sp.Expr) -> sp.Expr:
+    """The first derivative with respect to time, by the chain rule: what `D` applies once an order."""
     if isinstance(expression, State):
         return TimeDerivative(state=expression, order=1)
     if isinstance(expression, TimeDerivative):
@@ -318,6 +319,7 @@ def _full_text(value: Any) -> str:
 
 
 def check_name(name: str) -> None:
+    """Raise `ModelError` unless a symbol may be named so."""
     if not isinstance(name, str) or not _NAME.match(name) or keyword.iskeyword(name):
         raise ModelError(
             f"{name!r} cannot be the name of a symbol.",
