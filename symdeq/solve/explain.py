@@ -19,7 +19,8 @@ def story(solution: Solution) -> str:
         f"t = {float(solution.t0):g} to {float(solution.t1):g}, {np.asarray(solution.y0).dtype}"
     )
     accepted, rejected = int(solution.stats["num_accepted_steps"]), int(solution.stats["num_rejected_steps"])
-    tolerances = f", rtol {float(solution.rtol):g}, atol {float(solution.atol):g}" if method.adaptive else ""
+    atol = " to ".join(f"{v:g}" for v in sorted({float(np.min(solution.atol)), float(np.max(solution.atol))}))
+    tolerances = f", rtol {float(solution.rtol):g}, atol {atol}" if method.adaptive else ""
     lines = [
         head,
         f"  method  {method.name}: {method.reason}",
@@ -41,7 +42,7 @@ def _course(solution: Solution) -> list[str]:
         return [f"{implicit} (Rosenbrock) throughout"]
     if switches == 0:
         name, kind = (implicit, "Rosenbrock") if stiff else (explicit, "explicit")
-        why = "stability limited every step" if stiff else "stability never limited the steps"
+        why = "its steps gave no cause to go explicit" if stiff else "stability never limited the steps"
         return [f"{name} ({kind}) throughout: {why}"]
     first, last = float(stats.first_switch), float(stats.last_switch)
     count = "once" if switches == 1 else f"{switches} times"

@@ -20,6 +20,7 @@ from symdeq.solvers import (
 
 # At looser relative tolerances than this, methods of low order take fewer operations for the same error.
 _LOOSE = 3e-3
+_NAMES: dict[Any, str] = {TSIT5: "Tsit5", BOSH3: "Bosh3", RODAS5P: "Rodas5P", ROSENBROCK23: "Rosenbrock23"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
                 f"{type(solver).__name__} cannot solve a model with algebraic equations.",
                 remedy='use solver="auto", sd.Rodas5P() or sd.Rosenbrock23()',
             )
-        return Method(solver, "it was asked for", type(solver).__name__)
+        return _asked_for(solver)
     if solver != "auto":
         raise ModelError(
             f"solver={solver!r} is not a solver.",
@@ -91,3 +92,13 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
         name,
         start_implicit=probe.starts_stiff,
     )
+
+
+def _asked_for(solver: dfx.AbstractSolver) -> Method:
+    name = type(solver).__name__
+    if not isinstance(solver, AutoSwitch):
+        return Method(solver, "it was asked for", name)
+    pair = f"{_NAMES.get(solver.explicit, 'explicit')}/{_NAMES.get(solver.implicit, 'Rosenbrock')}"
+    start = bool(solver.start_implicit)
+    # The mode to start in is handed over beside the solver, so that it never makes a new program.
+    return Method(AutoSwitch(solver.explicit, solver.implicit), f"{name} was asked for", pair, start_implicit=start)

@@ -17,10 +17,7 @@ from symdeq.solvers import AbstractLinearisation, linear_solver, linearise
 
 
 class GeneratedTerm(dfx.AbstractTerm):
-    """The term of M y' = f(t, y, p) with generated f; `args` of the solve are the parameters.
-
-    State and parameters are tuples of scalars or arrays of shape (n,) and (parameters,), both alike.
-    """
+    """The term of M y' = f(t, y, p) with generated f: y has shape (n,), and `args` are the parameters, one array."""
 
     functions: Functions = eqx.field(static=True)
 
@@ -36,23 +33,16 @@ class GeneratedTerm(dfx.AbstractTerm):
                 "This solver multiplies the vector field by the step and knows no algebraic equations.",
                 remedy='use solver="auto", sd.Rodas5P() or sd.Rosenbrock23()',
             )
-        return jax.tree.map(lambda v: control * v, vf)
-
-
-def pack(values: Any, like: Any) -> Any:
-    """A tuple of scalars in the layout of `like`."""
-    if isinstance(like, tuple):
-        return tuple(jnp.asarray(v, u.dtype) for v, u in zip(values, like, strict=True))
-    return jnp.stack([jnp.asarray(v, like.dtype) for v in values])
+        return control * vf
 
 
 class GeneratedLinearisation(AbstractLinearisation):
     """The generated Jacobian at one point, by its non-zeros."""
 
     functions: Functions = eqx.field(static=True)
-    like: Any
     nonzeros: tuple[Array, ...]
-    dfdt: Any
+    dfdt: Array | None
+    dtype: Any = eqx.field(static=True)
 
     @property
     def has_mass(self) -> bool:
@@ -63,7 +53,7 @@ class GeneratedLinearisation(AbstractLinearisation):
         for (i, _), value in zip(self.functions.generated.sparsity, self.nonzeros, strict=True):
             rows[i] = rows[i] + jnp.abs(value) if i in rows else jnp.abs(value)
         if not rows:
-            return jnp.zeros((), jax.tree.leaves(self.like)[0].dtype)
+            return jnp.zeros((), self.dtype)
         largest, *others = rows.values()
         for other in others:
             largest = jnp.maximum(largest, other)
@@ -72,20 +62,16 @@ class GeneratedLinearisation(AbstractLinearisation):
     def mass(self, v: Any) -> Any:
         if not self.has_mass:
             return v
-        return pack(
-            [x if m else jnp.zeros_like(x) for m, x in zip(self.functions.generated.mass, tuple(v), strict=True)], v
-        )
+        return jnp.asarray(self.functions.generated.mass, v.dtype) * v
 
     def factorise(self, shift: Array) -> Callable[[Any], Any]:
         if self.functions.has_sparse_lu:
             return self.functions.solver_for(self.nonzeros, shift)
-        dtype = jax.tree.leaves(self.like)[0].dtype
-        matrix = jnp.diag(shift * jnp.asarray(self.functions.generated.mass, dtype))
+        matrix = jnp.diag(shift * jnp.asarray(self.functions.generated.mass, self.dtype))
         if self.nonzeros:
             rows, columns = zip(*self.functions.generated.sparsity, strict=True)
             matrix = matrix.at[jnp.array(rows), jnp.array(columns)].add(-jnp.stack(self.nonzeros))
-        solve = linear_solver(matrix)
-        return lambda b: pack(tuple(solve(jnp.stack(tuple(b)))), b) if isinstance(b, tuple) else solve(b)
+        return linear_solver(matrix)
 
     def backward_error(self, shift: Array, x: Any, b: Any) -> Array | None:
         if not self.functions.has_sparse_lu:
@@ -106,5 +92,5 @@ class GeneratedLinearisation(AbstractLinearisation):
 def _(term: Any, t: Any, y: Any, args: Any) -> AbstractLinearisation:
     functions = term.functions
     return GeneratedLinearisation(
-        functions=functions, like=y, nonzeros=functions.jac(t, y, args), dfdt=functions.dfdt(t, y, args)
+        functions=functions, nonzeros=functions.jac(t, y, args), dfdt=functions.dfdt(t, y, args), dtype=y.dtype
     )

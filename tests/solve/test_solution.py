@@ -107,6 +107,18 @@ def test_tolerances_a_state():
     loose = sd.solve(model, t1=2.0, atol=np.array([1e-3, 1e-3]), rtol=1e-9)
     tight = sd.solve(model, t1=2.0, atol=np.array([1e-9, 1e-9]), rtol=1e-9)
     assert int(loose.stats["num_steps"]) < int(tight.stats["num_steps"])
+    mixed = sd.solve(model, t1=2.0, atol=np.array([1e-3, 1e-9]), rtol=1e-9)
+    assert "atol 1e-09 to 0.001" in mixed.explain()
+
+
+def test_a_switching_solver_of_ones_own_starts_as_it_says():
+    sol = sd.solve(models.growth(), t1=0.5, solver=sd.AutoSwitch(start_implicit=True))
+    assert sol.switch is not None
+    assert int(sol.switch.implicit_steps) > 0
+    assert int(sol.switch.explicit_steps) == 0
+    assert "AutoSwitch was asked for" in sol.explain()
+    assert "Rodas5P (Rosenbrock) throughout" in sol.explain()
+    assert "Tsit5 (explicit) throughout" in sd.solve(models.growth(), t1=0.5, solver=sd.AutoSwitch()).explain()
 
 
 def test_table():
