@@ -20,8 +20,9 @@ def jacobian(functions: codegen.Functions, t: float, y: np.ndarray, p: np.ndarra
         return np.asarray(functions.jacobian_dense(t, jnp.asarray(y), jnp.asarray(p)))
     matrix = np.zeros((len(y), len(y)))
     with np.errstate(all="ignore"):
-        for (i, j), value in zip(functions.generated.sparsity, on_host["jac"](t, tuple(y), tuple(p)), strict=True):
-            matrix[i, j] = value
+        values = on_host["jac"](t, np.asarray(y), np.asarray(p))
+    pattern = functions.pattern
+    matrix[pattern.rows, pattern.columns] = [float(v) for v in values]
     return matrix
 
 
@@ -34,6 +35,8 @@ def slopes(functions: codegen.Functions, ts: Any, ys: Any, p: Any) -> np.ndarray
             jax.vmap(functions.rhs, in_axes=(0, 0, None))(jnp.asarray(ts), jnp.asarray(ys), jnp.asarray(p))
         )
     with np.errstate(all="ignore"):
+        if functions.generated.vectorised:
+            return np.stack([on_host["rhs"](t, y, np.asarray(p)) for t, y in zip(ts, ys, strict=True)])
         values = on_host["rhs"](ts, tuple(np.moveaxis(ys, -1, 0)), tuple(np.asarray(p)))
     return np.stack([np.broadcast_to(v, ts.shape) for v in values], axis=-1)
 
@@ -45,10 +48,10 @@ def declared_start(compiled: Compiled, t0: float) -> tuple[np.ndarray, np.ndarra
     p = np.array([s.value for s in compiled.system.params], dtype=float)
     on_host = codegen.host_functions(generated)
     if on_host is None:
-        y = np.array([float(v) for v in generated.initial(tuple(p))])
+        y = np.array([float(v) for v in compiled.functions.initial(p)])
         slope = np.asarray(compiled.functions.rhs(t0, jnp.asarray(y), jnp.asarray(p)), dtype=float)
     else:
         with np.errstate(all="ignore"):
-            y = np.array([float(v) for v in on_host["initial"](tuple(p))])
-            slope = np.array([float(v) for v in on_host["rhs"](t0, tuple(y), tuple(p))])
+            y = np.array([float(v) for v in on_host["initial"](p)])
+            slope = np.array([float(v) for v in on_host["rhs"](t0, y, p)])
     return jacobian(compiled.functions, t0, y, p), slope, y

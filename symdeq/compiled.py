@@ -148,9 +148,7 @@ class Model(eqx.Module):
         """The initial values, shape (states,): those given, and those that follow from the parameters."""
         if all(self.given):
             return self.start
-        computed = self.functions.initial(tuple(self.values))
-        values = [self.start[i] if given else computed[i] for i, given in enumerate(self.given)]
-        return jnp.stack([jnp.asarray(v, self.values.dtype) for v in values])
+        return jnp.where(np.array(self.given), self.start, self.functions.initial(self.values))
 
     @property
     def missing_initial(self) -> tuple[State, ...]:

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from symdeq.codegen.load import Generated
-
-# Up to this many states the dense Jacobian is put together entry by entry.
-_FEW_STATES = 8
+from symdeq.codegen.pattern import Pattern
 
 
 @dataclass(frozen=True)
@@ -40,83 +37,92 @@ class Functions:
         t, y, p = _floating(t, y, p)
         return self._rhs(t, y, p)
 
-    def jac(self, t: Any, y: Any, p: Any) -> tuple[Any, ...]:
-        """The Jacobian's non-zeros as scalars, in the order of `generated.sparsity`."""
-        return self._scalars(self.generated.jac, t, y, p)
+    def jac(self, t: Any, y: Any, p: Any) -> Any:
+        """The Jacobian's non-zeros in the order of `generated.sparsity`: scalars, or an array of a vectorised model."""
+        return self._values(self.generated.jac, t, y, p)
 
-    def jac_params(self, t: Any, y: Any, p: Any) -> tuple[Any, ...]:
-        """The non-zeros of the derivative by the parameters, in the order of `generated.parameter_sparsity`."""
-        return self._scalars(self.generated.jac_params, t, y, p)
+    def jac_params(self, t: Any, y: Any, p: Any) -> Any:
+        """The non-zeros of the derivative by the parameters in the order of `generated.parameter_sparsity`."""
+        return self._values(self.generated.jac_params, t, y, p)
 
     def dfdt(self, t: Any, y: Any, p: Any) -> Any:
         """The partial derivative with respect to time in the layout of `y`; `None` for an autonomous system."""
         if self.generated.dfdt is None:
             return None
         t, y, p = _floating(t, y, p)
-        return _like(y, self.generated.dfdt(t, y, p))
+        return _like(y, _called(self.generated, self.generated.dfdt, t, y, p))
 
-    def observed(self, t: Any, y: Any, p: Any) -> tuple[Any, ...]:
-        """The observed quantities as scalars, in the order of `generated.observed_names`."""
-        return self._scalars(self.generated.observed, t, y, p)
+    def observed(self, t: Any, y: Any, p: Any) -> Any:
+        """The observed quantities in the order of `generated.observed_names`."""
+        return self._values(self.generated.observed, t, y, p)
 
-    def _scalars(self, function: Callable[..., tuple], t: Any, y: Any, p: Any) -> tuple[Any, ...]:
+    def _values(self, function: Callable[..., Any], t: Any, y: Any, p: Any) -> Any:
         t, y, p = _floating(t, y, p)
         dtype = jnp.result_type(*jax.tree.leaves(y))
-        return tuple(jnp.asarray(value, dtype) for value in function(t, y, p))
+        return _typed(_called(self.generated, function, t, y, p), dtype)
 
-    def initial(self, p: Any) -> tuple[Any, ...]:
-        """Initial values and guesses as scalars; 0 where `generated.initial_kinds` says `"missing"`."""
+    def initial(self, p: Any) -> Any:
+        """Initial values and guesses, shape (n,); 0 where `generated.initial_kinds` says `"missing"`."""
         p = jax.tree.map(_inexact, p)
         dtype = jnp.result_type(*jax.tree.leaves(p), jnp.float32) if jax.tree.leaves(p) else jnp.result_type(float)
-        return tuple(jnp.asarray(value, dtype) for value in self.generated.initial(p))
+        if self.generated.vectorised:
+            return _typed(self.generated.initial(_array(p)), dtype)
+        return _stacked(self.generated.initial(p), dtype)
 
     def jacobian_dense(self, t: Any, y: Any, p: Any) -> jax.Array:
         """The Jacobian as an array `(n, n)`."""
         return self.dense(self.jac(t, y, p))
 
-    def dense(self, j: Sequence[Any]) -> jax.Array:
+    def dense(self, j: Any) -> jax.Array:
         """The array `(n, n)` of the non-zeros `j`."""
-        return _dense(j, self.generated.sparsity, (len(self.generated.states), len(self.generated.states)))
+        return self.pattern.dense(j)
 
-    def dense_params(self, j: Sequence[Any]) -> jax.Array:
+    def dense_params(self, j: Any) -> jax.Array:
         """The array `(n, m)` of the non-zeros `j` of the derivative with respect to the parameters."""
-        shape = (len(self.generated.states), len(self.generated.parameters))
-        return _dense(j, self.generated.parameter_sparsity, shape)
+        return self.parameter_pattern.dense(j)
 
-    def matvec(self, j: Sequence[Any], v: Any) -> Any:
+    def matvec(self, j: Any, v: Any) -> Any:
         """The Jacobian with non-zeros `j` times `v`, in the layout of `v`."""
+        if self.generated.matvec is None:
+            return _like(v, self.pattern.times(j, _array(v)))
         return _like(v, self.generated.matvec(j, v))
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """Where the Jacobian's non-zeros are."""
+        return Pattern(self.generated.sparsity, len(self.generated.states), len(self.generated.states))
+
+    @cached_property
+    def parameter_pattern(self) -> Pattern:
+        """Where the non-zeros of the derivative by the parameters are."""
+        shape = len(self.generated.states), len(self.generated.parameters)
+        return Pattern(self.generated.parameter_sparsity, *shape)
 
     @property
     def has_sparse_lu(self) -> bool:
-        """Whether `solver_for` exists; otherwise the caller factorises densely, with pivoting."""
+        """Whether `factors` and `solve` exist; otherwise the caller has to factorise."""
         return self.generated.factorise is not None
 
-    def solver_for(self, j: Sequence[Any], shift: Any) -> Callable[[Any], Any]:
-        """Factorise W = shift*I - J once; the result solves W x = b in the layout of `b`.
+    def factors(self, j: Sequence[Any], shift: Any) -> tuple[Any, ...]:
+        """Factors of W = shift*I - J. Nothing is pivoted: whoever calls checks the solution."""
+        assert self.generated.factorise is not None
+        return self.generated.factorise(*jax.tree.map(lax.stop_gradient, (tuple(j), shift)))
 
-        Nothing is pivoted: whoever calls checks the solution. The derivative is that of the equation, W dx = db - dW
-        x, with the same factors, in forward and in reverse mode; it never goes through the factorisation.
+    def solve(self, factors: tuple[Any, ...], j: Sequence[Any], shift: Any, b: Any) -> Any:
+        """x with W x = b in the layout of `b`.
+
+        The derivative is that of the equation, W dx = db - dW x, with the same factors, in forward and in reverse mode;
+        it never goes through the factorisation.
         """
-        generated = self.generated
-        if generated.factorise is None or generated.solve is None or generated.solve_transposed is None:
-            raise ValueError(f"No sparse factorisation was generated for `{generated.name}`.")
-        solve, solve_transposed = generated.solve, generated.solve_transposed
-        j = tuple(j)
-        factors = generated.factorise(*jax.tree.map(lax.stop_gradient, (j, shift)))
-
-        def product(x: Any) -> Any:
-            return jax.tree.map(lambda a, b: shift * a - b, x, self.matvec(j, x))
-
-        def solver(b: Any) -> Any:
-            return lax.custom_linear_solve(
-                product,
-                b,
-                solve=lambda _, c: _like(c, solve(factors, c)),
-                transpose_solve=lambda _, c: _like(c, solve_transposed(factors, c)),
-            )
-
-        return solver
+        assert self.generated.solve is not None
+        assert self.generated.solve_transposed is not None
+        solve, solve_transposed = self.generated.solve, self.generated.solve_transposed
+        return lax.custom_linear_solve(
+            lambda x: jax.tree.map(lambda a, c: shift * a - c, x, self.matvec(j, x)),
+            b,
+            solve=lambda _, c: _like(c, solve(factors, c)),
+            transpose_solve=lambda _, c: _like(c, solve_transposed(factors, c)),
+        )
 
 
 @cache
@@ -128,10 +134,33 @@ def functions(generated: Generated) -> Functions:
 
 
 def _rhs_value(generated: Generated, t: Any, y: Any, p: Any) -> Any:
-    return _like(y, generated.rhs(t, y, p))
+    return _like(y, _called(generated, generated.rhs, t, y, p))
 
 
 def _rhs_tangent(generated: Generated, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    value = functions(generated)._rhs(*primals)  # so that derivatives of higher order follow the rule too
+    rule = _array_tangent if generated.vectorised else _scalar_tangent
+    return value, _like(value, rule(generated, primals, tangents))
+
+
+def _array_tangent(generated: Generated, primals: tuple, tangents: tuple) -> Any:
+    call = functions(generated)
+    t, y, p = primals
+    total = jnp.zeros(len(generated.states), jnp.result_type(*jax.tree.leaves(y)))
+    for tangent, values, pattern in (
+        (tangents[1], call.jac, call.pattern),
+        (tangents[2], call.jac_params, call.parameter_pattern),
+    ):
+        if any(known := _moving(tangent)) and len(pattern.rows):
+            if isinstance(tangent, tuple | list):
+                tangent = [part if moves else 0.0 for part, moves in zip(tangent, known, strict=True)]
+            total = total + pattern.times(values(t, y, p), _array(tangent))
+    if generated.dfdt is not None and not isinstance(tangents[0], SymbolicZero):
+        total = total + _called(generated, generated.dfdt, t, y, p) * tangents[0]
+    return total
+
+
+def _scalar_tangent(generated: Generated, primals: tuple, tangents: tuple) -> tuple[Any, ...]:
     t, y, p = primals
     dt, dy, dp = tangents
     rows: list[list[Any]] = [[] for _ in generated.states]
@@ -142,8 +171,7 @@ def _rhs_tangent(generated: Generated, primals: tuple, tangents: tuple) -> tuple
     if generated.dfdt is not None and not isinstance(dt, SymbolicZero):
         for row, value in zip(rows, generated.dfdt(t, y, p), strict=True):
             row.append(value * dt)
-    value = functions(generated)._rhs(t, y, p)  # so that derivatives of higher order follow the rule too
-    return value, _like(value, tuple(sum(row[1:], row[0]) if row else 0.0 for row in rows))
+    return tuple(sum(row[1:], row[0]) if row else 0.0 for row in rows)
 
 
 def _moving(tangent: Any) -> list[bool]:
@@ -160,11 +188,34 @@ def _collect(rows: list[list[Any]], entries: tuple, pattern: tuple, tangent: Any
             rows[i].append(entry * scalars[k])
 
 
-def _like(y: Any, values: Sequence[Any]) -> Any:
-    """Scalars in the layout and type of `y`."""
+def _called(generated: Generated, function: Callable[..., Any], t: Any, y: Any, p: Any) -> Any:
+    """What a generated function gives; a vectorised one takes arrays."""
+    return function(t, _array(y), _array(p)) if generated.vectorised else function(t, y, p)
+
+
+def _array(values: Any) -> jax.Array:
+    """A group as an array."""
+    if isinstance(values, tuple | list):
+        return jnp.stack([jnp.asarray(v) for v in values]) if len(values) else jnp.zeros(0)
+    return values
+
+
+def _typed(values: Any, dtype: Any) -> Any:
+    """An array, or each of some scalars, in a type."""
+    if isinstance(values, tuple):
+        return tuple(jnp.asarray(value, dtype) for value in values)
+    return jnp.asarray(values, dtype)
+
+
+def _stacked(values: Sequence[Any], dtype: Any) -> jax.Array:
+    return jnp.stack([jnp.asarray(value, dtype) for value in values])
+
+
+def _like(y: Any, values: Any) -> Any:
+    """Scalars, or an array of them, in the layout and type of `y`."""
     if isinstance(y, tuple | list):
-        return tuple(_shaped(value, like) for value, like in zip(values, y, strict=True))
-    return jnp.stack([jnp.asarray(value, y.dtype) for value in values])
+        return tuple(_shaped(value, like) for value, like in zip(tuple(values), y, strict=True))
+    return _stacked(values, y.dtype) if isinstance(values, tuple) else values.astype(y.dtype)
 
 
 def _shaped(value: Any, like: Any) -> Any:
@@ -181,16 +232,3 @@ def _floating(t: Any, y: Any, p: Any) -> tuple[Any, Any, Any]:
     """Arguments as floating-point arrays, time in the type of the state."""
     y, p = jax.tree.map(_inexact, y), jax.tree.map(_inexact, p)
     return jnp.asarray(t, jnp.result_type(*jax.tree.leaves(y))), y, p
-
-
-def _dense(j: Sequence[Any], pattern: tuple[tuple[int, int], ...], shape: tuple[int, int]) -> jax.Array:
-    position = {pair: number for number, pair in enumerate(pattern)}
-    pairs = [(i, k) for i in range(shape[0]) for k in range(shape[1])]
-    values = [jnp.asarray(value) for value in j]
-    if not values:
-        return jnp.zeros(shape)
-    zero = jnp.zeros((), jnp.result_type(*values))
-    if shape[0] <= _FEW_STATES and shape[1] <= _FEW_STATES:
-        return jnp.stack([values[position[pair]] if pair in position else zero for pair in pairs]).reshape(shape)
-    index = np.array([position.get(pair, len(values)) for pair in pairs]).reshape(shape)
-    return jnp.stack([*values, zero])[index]

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import sympy as sp
 
+from symdeq.codegen.emit_arrays import Tables, array_function
 from symdeq.codegen.helpers import HELPERS
 from symdeq.codegen.layout import WIDTH, assignment, filled, in_brackets
 from symdeq.codegen.names import unique_names
 from symdeq.codegen.printer import JaxSource
 from symdeq.codegen.program import Program, Programs
 
-_CONSTANTS = ("NAME", "STATES", "PARAMETERS", "OBSERVED", "MASS", "SPARSITY", "PARAMETER_SPARSITY", "INITIAL")
+_CONSTANTS = (
+    "NAME",
+    "VECTORISED",
+    "STATES",
+    "PARAMETERS",
+    "OBSERVED",
+    "MASS",
+    "SPARSITY",
+    "PARAMETER_SPARSITY",
+    "INITIAL",
+)
 _LONGEST_COMMENT = 600
 
 
@@ -18,11 +29,16 @@ def emit(programs: Programs) -> str:
     """The text of a module with the functions and patterns of a system; the same input gives the same bytes.
 
     Each function takes its groups as tuples of scalars or as arrays of one dimension, and returns a tuple of scalars.
+    Those of vectorised programs take and return arrays.
     """
+    helpers: set[str] = set()
+    if programs.vectorised:
+        tables = Tables()
+        functions = [array_function(program, tables, helpers, _comment) for program in programs.functions]
+        return _module([*_header(programs), *tables.lines()], [HELPERS[name] for name in sorted(helpers)], functions)
     symbols = (*programs.states, *programs.parameters, *programs.observed)
     reserved = {*_CONSTANTS, *HELPERS, "t", *(program.name for program in programs.functions)}
     names = unique_names(symbols, {}, reserved)
-    helpers: set[str] = set()
     functions = [_function(program, names, reserved, helpers) for program in programs.functions]
     return _module(_header(programs), [HELPERS[name] for name in sorted(helpers)], functions)
 
@@ -36,11 +52,13 @@ def emit_program(program: Program) -> str:
 
 def _module(header: list[str], helpers: list[str], functions: list[str]) -> str:
     body = "\n\n\n".join([*helpers, *functions])
+    constant = "\n".join(header[1:])
     imports = [
         line
         for line, used in (
             ("import jax", "jax.lax." in body or "jax.jvp" in body),
             ("import jax.numpy as jnp", "jnp." in body),
+            ("import numpy as np", "np.array(" in constant or "np.arange(" in constant),
             ("from jax.scipy import special", "special." in body),
         )
         if used
@@ -63,7 +81,7 @@ def _header(programs: Programs) -> list[str]:
             lines += [f"{title + ':':12}{first.strip()}", *rest]
             lines[-1] = lines[-1].rstrip(",")
     text = "\n".join([*lines, '"""'])
-    constants = [f"NAME = {_quoted(programs.name)}"]
+    constants = [f"NAME = {_quoted(programs.name)}", *(["VECTORISED = True"] if programs.vectorised else [])]
     for name, values in (
         ("STATES", [_quoted(s.name) for s in programs.states]),
         ("PARAMETERS", [_quoted(s.name) for s in programs.parameters]),
@@ -90,7 +108,7 @@ def _plain(text: str) -> str:
 def _function(program: Program, names: dict[sp.Symbol, str], reserved: set[str], helpers: set[str]) -> str:
     scalars = {group: name for name, group in program.inputs if isinstance(group, sp.Symbol)}
     names = {**names, **scalars}
-    symbols = (*program.arguments, *(line.target for line in program.body))
+    symbols = (*program.arguments, *(line.target for line in program.assignments))
     names = unique_names(symbols, names, reserved)
     used = {names[s] for s in symbols}
     groups = {
@@ -101,7 +119,7 @@ def _function(program: Program, names: dict[sp.Symbol, str], reserved: set[str],
         if not isinstance(group, sp.Symbol) and group:
             lines += _unpacked([names[s] for s in group], groups[name])
     printer = JaxSource(names)
-    for line in program.body:
+    for line in program.assignments:
         if line.comment:
             lines += _comment(line.comment)
         lines += assignment(names[line.target], printer.doprint(line.expression), 4)

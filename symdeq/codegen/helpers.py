@@ -36,4 +36,16 @@ def zeta_derivative(s, q):
     """The derivative of the Hurwitz zeta function with respect to its first argument."""
     s = jnp.asarray(s, jnp.result_type(s, float))
     return jax.jvp(lambda order: special.zeta(order, q), (s,), (jnp.ones_like(s),))[1]''',
+    "row_sums": '''\
+def row_sums(values, rows, count):
+    """The sums of the values of each row."""
+    return jnp.zeros(count, values.dtype).at[rows].add(values, mode="promise_in_bounds")''',
+}
+
+# The same on NumPy, where the text of a helper is not enough.
+ON_HOST: Mapping[str, str] = {
+    "row_sums": '''\
+def row_sums(values, rows, count):
+    """The sums of the values of each row."""
+    return jnp.bincount(rows, values, count)''',
 }

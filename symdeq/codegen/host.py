@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from symdeq.codegen.helpers import HELPERS, ON_HOST
 from symdeq.codegen.load import Generated
 
 # The generated text imports nothing else, and NumPy and SciPy have the same functions under the same names.
@@ -17,7 +18,10 @@ _ON_HOST = {
 @cache
 def host_functions(generated: Generated) -> dict[str, Any] | None:
     """The functions of generated text on NumPy, by name; `None` where the text needs JAX itself."""
-    lines = generated.text.splitlines()
+    text = generated.text
+    for name, on_host in ON_HOST.items():
+        text = text.replace(HELPERS[name], on_host)
+    lines = text.splitlines()
     if "import jax" in lines:
         return None
     names: dict[str, Any] = {"__name__": "symdeq_on_host"}

@@ -19,7 +19,7 @@ class Generated:
     The functions take `t` as a scalar and `y`, `p`, `j`, `v`, `b` as tuples of scalars or as arrays of one dimension,
     and return tuples of scalars, some of which may be Python numbers. `dfdt` is `None` for an autonomous system;
     `factorise`, `solve` and `solve_transposed` are `None` where the elimination would be too long, or with a mass
-    matrix.
+    matrix, or in a `vectorised` module, whose functions take and return arrays.
     """
 
     text: str
@@ -31,13 +31,14 @@ class Generated:
     sparsity: tuple[tuple[int, int], ...] = field(compare=False)
     parameter_sparsity: tuple[tuple[int, int], ...] = field(compare=False)
     initial_kinds: tuple[str, ...] = field(compare=False)
+    vectorised: bool = field(compare=False)
     rhs: Callable[..., Scalars] = field(compare=False, repr=False)
     jac: Callable[..., Scalars] = field(compare=False, repr=False)
     jac_params: Callable[..., Scalars] = field(compare=False, repr=False)
     dfdt: Callable[..., Scalars] | None = field(compare=False, repr=False)
     observed: Callable[..., Scalars] = field(compare=False, repr=False)
     initial: Callable[..., Scalars] = field(compare=False, repr=False)
-    matvec: Callable[..., Scalars] = field(compare=False, repr=False)
+    matvec: Callable[..., Scalars] | None = field(compare=False, repr=False)
     factorise: Callable[..., Scalars] | None = field(compare=False, repr=False)
     solve: Callable[..., Scalars] | None = field(compare=False, repr=False)
     solve_transposed: Callable[..., Scalars] | None = field(compare=False, repr=False)
@@ -73,13 +74,14 @@ def load(text: str) -> Generated:
         sparsity=names["SPARSITY"],
         parameter_sparsity=names["PARAMETER_SPARSITY"],
         initial_kinds=names["INITIAL"],
+        vectorised=names.get("VECTORISED", False),
         rhs=names["rhs"],
         jac=names["jac"],
         jac_params=names["jac_params"],
         dfdt=names.get("dfdt"),
         observed=names["observed"],
         initial=names["initial"],
-        matvec=names["matvec"],
+        matvec=names.get("matvec"),
         factorise=names.get("factorise"),
         solve=names.get("solve"),
         solve_transposed=names.get("solve_transposed"),

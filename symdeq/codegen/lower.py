@@ -13,7 +13,11 @@ from symdeq.codegen.derivatives import differentiate
 from symdeq.codegen.guards import guard
 from symdeq.codegen.linear import linear_programs
 from symdeq.codegen.program import Argument, Assignment, Program, Programs, verify, without_dead
+from symdeq.codegen.vectorise import vectorise
 from symdeq.model import Equation, Guess, Stage, System, TimeDerivative, t
+
+# Operations of right-hand side and Jacobian up to which straight-line code over scalars compiles in a second or two.
+MOST_SCALAR_OPERATIONS = 1000
 
 
 def lower(system: System) -> Programs:
@@ -61,7 +65,10 @@ def lower(system: System) -> Programs:
     functions.append(flow.program("observed", "The observed quantities.", flow.body, observed))
     initial, kinds = _initial(system)
     functions.append(initial)
-    functions.extend(linear_programs(names, structure.sparsity, factorised=structure.kind == "ode"))
+    vectorised = functions[0].operations + functions[1].operations > MOST_SCALAR_OPERATIONS
+    functions = [(vectorise if vectorised else share)(program) for program in functions]
+    if not vectorised:
+        functions.extend(linear_programs(names, structure.sparsity, factorised=structure.kind == "ode"))
     for program in functions:
         verify(program)
     return Programs(
@@ -74,6 +81,7 @@ def lower(system: System) -> Programs:
         parameter_sparsity=parameter_sparsity,
         initial=kinds,
         functions=tuple(functions),
+        vectorised=vectorised,
     )
 
 
@@ -90,7 +98,7 @@ def lower_expressions(system: System, expressions: Iterable[sp.Expr], name: str 
     """
     _check_analysed(system)
     flow = _Flow(system, tuple(expressions))
-    program = flow.program(name, "The expressions asked for.", flow.body, flow.extras)
+    program = share(flow.program(name, "The expressions asked for.", flow.body, flow.extras))
     verify(program)
     return program
 
@@ -118,7 +126,7 @@ class _Flow:
 
     def program(self, name: str, summary: str, body: tuple[Assignment, ...], outputs: tuple[sp.Basic, ...]) -> Program:
         body = without_dead(body, outputs)
-        return share(Program(name=name, summary=summary, inputs=self.inputs, body=body, outputs=outputs))
+        return Program(name=name, summary=summary, inputs=self.inputs, body=body, outputs=outputs)
 
 
 def _valued(
@@ -153,7 +161,7 @@ def _initial(system: System) -> tuple[Program, tuple[str, ...]]:
         body=guarded,
         outputs=outputs,
     )
-    return share(program), tuple(kinds)
+    return program, tuple(kinds)
 
 
 def _symbol(name: str) -> sp.Symbol:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sympy as sp
@@ -21,8 +22,73 @@ class Assignment:
     expression: sp.Basic
     comment: str = ""
 
+    @property
+    def targets(self) -> tuple[sp.Symbol, ...]:
+        return (self.target,)
+
+    @property
+    def needs(self) -> set[sp.Basic]:
+        return self.expression.free_symbols
+
+    @property
+    def operations(self) -> int:
+        return operations(self.expression)
+
     def __str__(self) -> str:
         return f"{self.target} = {self.expression}" + (f"    # {self.comment}" if self.comment else "")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Assignments of one shape: `targets[m]` is `template` with each slot replaced by its leaf number m.
+
+    Arguments:
+
+    - `targets`: one a member.
+    - `template`: an expression of the slots.
+    - `slots`: `(slot, leaves)`, a symbol or number for each member.
+    """
+
+    targets: tuple[sp.Symbol, ...]
+    template: sp.Expr
+    slots: tuple[tuple[sp.Symbol, tuple[sp.Symbol | sp.Number, ...]], ...]
+    comment: str = ""
+
+    @property
+    def needs(self) -> set[sp.Basic]:
+        return {leaf for _, leaves in self.slots for leaf in leaves if isinstance(leaf, sp.Symbol)}
+
+    @property
+    def operations(self) -> int:
+        return len(self.targets) * operations(self.template)
+
+    def __str__(self) -> str:
+        first = ", ".join(f"{slot} = {leaves[0]}" for slot, leaves in self.slots)
+        return f"{self.targets[0]} and {len(self.targets) - 1} more = {self.template}, first with {first}"
+
+
+@dataclass(frozen=True)
+class Sums:
+    """`targets[m]` is the sum of coefficient times leaf over `rows[m]`; the rows may differ in length."""
+
+    targets: tuple[sp.Symbol, ...]
+    rows: tuple[tuple[tuple[sp.Number, sp.Symbol | sp.Number], ...], ...]
+    comment: str = ""
+
+    @property
+    def needs(self) -> set[sp.Basic]:
+        return {leaf for row in self.rows for _, leaf in row if isinstance(leaf, sp.Symbol)}
+
+    @property
+    def operations(self) -> int:
+        return sum(2 * len(row) - 1 for row in self.rows)
+
+    def __str__(self) -> str:
+        first = sp.Add(*(c * leaf for c, leaf in self.rows[0]))
+        return f"{self.targets[0]} and {len(self.targets) - 1} more are sums, first {first}"
+
+
+Statement = Assignment | Group | Sums
 
 
 @dataclass(frozen=True)
@@ -34,14 +100,14 @@ class Program:
     - `name`: of the generated function.
     - `summary`: one line of what it returns.
     - `inputs`: `(name, symbol)` for a scalar argument, `(name, symbols)` for a group.
-    - `body`: single assignments, each using only inputs and earlier targets.
+    - `body`: single assignments, or many of one shape, each using only inputs and earlier targets.
     - `outputs`: inputs, targets or numbers.
     """
 
     name: str
     summary: str
     inputs: tuple[Argument, ...]
-    body: tuple[Assignment, ...]
+    body: tuple[Statement, ...]
     outputs: tuple[sp.Basic, ...]
 
     @property
@@ -52,7 +118,12 @@ class Program:
     @property
     def operations(self) -> int:
         """Arithmetic operations, comparisons and function calls; a sum of three terms is two."""
-        return sum(_operations(line.expression) for line in self.body)
+        return sum(line.operations for line in self.body)
+
+    @property
+    def assignments(self) -> tuple[Assignment, ...]:
+        """The body of a program that has not been vectorised."""
+        return tuple(line for line in self.body if isinstance(line, Assignment))
 
     def __str__(self) -> str:
         inputs = ", ".join(
@@ -76,6 +147,7 @@ class Programs:
     - `parameter_sparsity`: the same for `jac_params`.
     - `initial`: for each state `"given"`, `"guess"` or `"missing"`.
     - `functions`: the Programs.
+    - `vectorised`: whether they are array code, whose functions take and return arrays.
     """
 
     name: str
@@ -87,6 +159,7 @@ class Programs:
     parameter_sparsity: tuple[tuple[int, int], ...]
     initial: tuple[str, ...]
     functions: tuple[Program, ...]
+    vectorised: bool = False
 
     def __getitem__(self, name: str) -> Program:
         for program in self.functions:
@@ -110,25 +183,27 @@ def verify(program: Program) -> None:
         defined.add(symbol)
     used: set[sp.Basic] = set()
     for line in program.body:
-        if missing := line.expression.free_symbols - defined:
+        if missing := line.needs - defined:
             raise _broken(program, f"`{line}` uses {_listed(missing)} before its definition")
-        if line.target in defined:
-            raise _broken(program, f"`{line.target}` is assigned twice")
-        defined.add(line.target)
-        used |= line.expression.free_symbols
+        for target in line.targets:
+            if target in defined:
+                raise _broken(program, f"`{target}` is assigned twice")
+            defined.add(target)
+        used |= line.needs
     for output in program.outputs:
         if not isinstance(output, sp.Symbol | sp.Number):
             raise _broken(program, f"the output `{output}` is neither a symbol nor a number")
         if isinstance(output, sp.Symbol) and output not in defined:
             raise _broken(program, f"the output `{output}` is not defined")
     used |= set(program.outputs)
-    if dead := {line.target for line in program.body} - used:
+    if dead := {target for line in program.body for target in line.targets} - used:
         raise _broken(program, f"{_listed(dead)} is never used")
 
 
-def _operations(expression: sp.Basic) -> int:
+def operations(expression: sp.Basic) -> int:
+    """Arithmetic operations, comparisons and function calls in an expression."""
     own = len(expression.args) - 1 if isinstance(expression, sp.Add | sp.Mul | sp.And | sp.Or) else 1
-    return own + sum(_operations(a) for a in expression.args) if expression.args else 0
+    return own + sum(operations(a) for a in expression.args) if expression.args else 0
 
 
 def _listed(symbols: set) -> str:
@@ -139,12 +214,12 @@ def _broken(program: Program, what: str) -> VerificationError:
     return VerificationError(f"Program `{program.name}` is not valid: {what}.\n{program}")
 
 
-def without_dead(body: tuple[Assignment, ...], outputs: tuple[sp.Basic, ...]) -> tuple[Assignment, ...]:
+def without_dead(body: Iterable[Assignment], outputs: tuple[sp.Basic, ...]) -> tuple[Assignment, ...]:
     """The assignments that the outputs need, in their order."""
     needed: set[sp.Basic] = set(outputs)
     kept: list[Assignment] = []
-    for line in reversed(body):
-        if line.target in needed:
+    for line in reversed(tuple(body)):
+        if needed.intersection(line.targets):
             kept.append(line)
-            needed |= line.expression.free_symbols
+            needed |= line.needs
     return tuple(reversed(kept))

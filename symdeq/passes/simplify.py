@@ -12,12 +12,20 @@ from symdeq.model import Equation, Stage, System
 
 # A sum of more terms is left alone: grouping is quadratic in them.
 _MOST_TERMS = 200
+# So are systems of more equations: factors taken out here and there hide the terms that equations share, by which the
+# code of a large model stays short.
+_MOST_EQUATIONS = 50
 
 
 def simplify(system: System) -> System:
-    """Take shared factors out of sums wherever that saves operations. Nothing is expanded or cancelled."""
+    """Take shared factors out of sums wherever that saves operations; nothing is expanded or cancelled.
+
+    Systems of more than 50 equations stay as they are.
+    """
     if system.stage >= Stage.SIMPLIFIED:
         return system
+    if len(system.equations) > _MOST_EQUATIONS:
+        return system.replace(stage=Stage.SIMPLIFIED)
     return system.replace(
         equations=tuple(map(_simplified, system.equations)),
         observed=tuple(map(_simplified, system.observed)),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
-import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array
 
 from symdeq._errors import UnsupportedError
 from symdeq.codegen import Functions
-from symdeq.solvers import AbstractLinearisation, linear_solver, linearise
+from symdeq.solvers import AbstractLinearisation, linearise
+from symdeq.solvers.elimination import Elimination, dense, eliminate
+
+# Up to this many unknowns a matrix of a model with algebraic equations is factorised densely, with pivoting.
+_PIVOTED_UP_TO = 200
 
 
 class GeneratedTerm(dfx.AbstractTerm):
@@ -37,10 +42,10 @@ class GeneratedTerm(dfx.AbstractTerm):
 
 
 class GeneratedLinearisation(AbstractLinearisation):
-    """The generated Jacobian at one point, by its non-zeros."""
+    """The generated Jacobian at one point, by its non-zeros: scalars, or an array of a vectorised model."""
 
     functions: Functions = eqx.field(static=True)
-    nonzeros: tuple[Array, ...]
+    nonzeros: Any
     dfdt: Array | None
     dtype: Any = eqx.field(static=True)
 
@@ -48,7 +53,13 @@ class GeneratedLinearisation(AbstractLinearisation):
     def has_mass(self) -> bool:
         return not all(self.functions.generated.mass)
 
+    @property
+    def _mass(self) -> np.ndarray:
+        return np.array(self.functions.generated.mass)
+
     def norm(self) -> Array:
+        if self.functions.generated.vectorised:
+            return jnp.max(self.functions.pattern.row_sums(jnp.abs(self.nonzeros)), initial=0.0)
         rows: dict[int, Array] = {}
         for (i, _), value in zip(self.functions.generated.sparsity, self.nonzeros, strict=True):
             rows[i] = rows[i] + jnp.abs(value) if i in rows else jnp.abs(value)
@@ -60,20 +71,37 @@ class GeneratedLinearisation(AbstractLinearisation):
         return largest
 
     def mass(self, v: Any) -> Any:
-        if not self.has_mass:
-            return v
-        return jnp.asarray(self.functions.generated.mass, v.dtype) * v
+        return jnp.asarray(self._mass, v.dtype) * v if self.has_mass else v
 
-    def factorise(self, shift: Array) -> Callable[[Any], Any]:
-        if self.functions.has_sparse_lu:
-            return self.functions.solver_for(self.nonzeros, shift)
-        matrix = jnp.diag(shift * jnp.asarray(self.functions.generated.mass, self.dtype))
-        if self.nonzeros:
-            rows, columns = zip(*self.functions.generated.sparsity, strict=True)
-            matrix = matrix.at[jnp.array(rows), jnp.array(columns)].add(-jnp.stack(self.nonzeros))
-        return linear_solver(matrix)
+    def factors(self, shift: Array) -> Any:
+        functions = self.functions
+        if functions.has_sparse_lu:
+            return shift, functions.factors(self.nonzeros, shift)
+        return shift, elimination_of(functions).factorise(*lax.stop_gradient((self._values, shift)), self._mass)
+
+    def solve(self, factors: Any, b: Any) -> Any:
+        shift, triangles = factors
+        functions = self.functions
+        if functions.has_sparse_lu:
+            return functions.solve(triangles, self.nonzeros, shift, b)
+        elimination, values = elimination_of(functions), self._values
+        return lax.custom_linear_solve(
+            lambda x: shift * self.mass(x) - functions.pattern.times(values, x),
+            b,
+            solve=lambda _, r: elimination.solve(triangles, r),
+            transpose_solve=lambda _, r: elimination.solve_transposed(triangles, r),
+        )
+
+    @property
+    def _values(self) -> Array:
+        """The non-zeros as an array."""
+        if self.functions.generated.vectorised:
+            return self.nonzeros
+        return jnp.stack(self.nonzeros) if self.nonzeros else jnp.zeros(0, self.dtype)
 
     def backward_error(self, shift: Array, x: Any, b: Any) -> Array | None:
+        if self.functions.generated.vectorised:
+            return self._backward_error_of_arrays(shift, x, b)
         if not self.functions.has_sparse_lu:
             return None
         x, b = tuple(x), tuple(b)
@@ -85,7 +113,25 @@ class GeneratedLinearisation(AbstractLinearisation):
         worst = jnp.zeros_like(shift)
         for r, s in zip(residual, size, strict=True):
             worst = jnp.maximum(worst, jnp.abs(r) / jnp.where(s == 0, 1, s))
-        return jax.lax.stop_gradient(worst)
+        return lax.stop_gradient(worst)
+
+    def _backward_error_of_arrays(self, shift: Array, x: Array, b: Array) -> Array | None:
+        if not elimination_of(self.functions).rounds:
+            return None
+        pattern, diagonal = self.functions.pattern, shift * self.mass(x)
+        residual = diagonal - pattern.times(self.nonzeros, x) - b
+        size = jnp.abs(diagonal) + pattern.times(jnp.abs(self.nonzeros), jnp.abs(x)) + jnp.abs(b)
+        return lax.stop_gradient(jnp.max(jnp.abs(residual) / jnp.where(size == 0, 1, size)))
+
+
+@functools.cache
+def elimination_of(functions: Functions) -> Elimination:
+    """The order in which the matrices of a model are factorised; densely and with pivoting where it has constraints."""
+    generated = functions.generated
+    sparse = generated.vectorised and (all(generated.mass) or len(generated.mass) > _PIVOTED_UP_TO)
+    return (
+        eliminate(len(generated.mass), generated.sparsity) if sparse else dense(len(generated.mass), generated.sparsity)
+    )
 
 
 @linearise.register(GeneratedTerm)

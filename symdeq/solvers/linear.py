@@ -6,6 +6,7 @@ more than the call itself. So up to `_ROLLED_UP_TO` unknowns the elimination is 
 the smallest matrices, loops for the others.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -33,17 +34,24 @@ def linear_solver(matrix: Float[Array, "n n"]) -> Callable[[Float[Array, " n"]],
 
     Returns a function b -> x with W x = b, both of shape (n,), differentiable in W and b in both modes.
     """
-    factors = factorise(lax.stop_gradient(matrix))
+    return functools.partial(solve, matrix, factorise(lax.stop_gradient(matrix)))
 
-    def solve(b: Float[Array, " n"]) -> Float[Array, " n"]:
-        return lax.custom_linear_solve(
-            lambda x: jnp.sum(matrix * x[None, :], axis=1),
-            b,
-            solve=lambda _, r: substitute(factors, r),
-            transpose_solve=lambda _, r: substitute_transposed(factors, r),
-        )
 
-    return solve
+def solve(matrix: Float[Array, "n n"], factors: _Factors, b: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Solve W x = b with the factors of W; differentiable in W and b in both modes.
+
+    Arguments:
+
+    - `matrix`: W, shape (n, n).
+    - `factors`: from `factorise`.
+    - `b`: shape (n,).
+    """
+    return lax.custom_linear_solve(
+        lambda x: jnp.sum(matrix * x[None, :], axis=1),
+        b,
+        solve=lambda _, r: substitute(factors, r),
+        transpose_solve=lambda _, r: substitute_transposed(factors, r),
+    )
 
 
 def factorise(matrix: Float[Array, "n n"]) -> _Factors:

@@ -14,18 +14,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from diffrax._term import WrapTerm  # what diffeqsolve hands to a solver; it has no public name
+from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from symdeq._errors import ModelError, UnsupportedError
-from symdeq.solvers.linear import linear_solver
+from symdeq.solvers.linear import factorise, solve
 
 
 class AbstractLinearisation(eqx.Module):
     """The equation M y' = f(t, y) linearised at one point, J = df/dy.
 
     `dfdt` is df/dt there, of the structure of y, or `None` where f does not depend on t. A subclass must give `dfdt`,
-    `norm` and `factorise`; the other methods are those of an ordinary differential equation solved with pivoting.
+    `norm`, `factors` and `solve`; the other methods are those of an ordinary differential equation solved with
+    pivoting.
     """
 
     dfdt: eqx.AbstractVar[PyTree | None]
@@ -44,8 +46,16 @@ class AbstractLinearisation(eqx.Module):
         return v
 
     @abc.abstractmethod
+    def factors(self, shift: Array) -> PyTree:
+        """Factors of W = shift M - J: arrays that `solve` takes, now or at a later step."""
+
+    @abc.abstractmethod
+    def solve(self, factors: PyTree, b: PyTree) -> PyTree:
+        """x with W x = b, both of the structure of y; differentiable in b, in the shift and in J."""
+
     def factorise(self, shift: Array) -> Callable[[PyTree], PyTree]:
-        """Factorise W = shift M - J and return the solve b -> x with W x = b, of the structure of y, differentiable."""
+        """Factorise W = shift M - J and return the solve b -> x with W x = b."""
+        return functools.partial(self.solve, self.factors(shift))
 
     def backward_error(self, shift: Array, x: PyTree, b: PyTree) -> Array | None:
         """The componentwise relative residual of W x = b, or `None` where factors with pivoting make it needless.
@@ -78,16 +88,18 @@ class DenseLinearisation(AbstractLinearisation):
         flat, restore = ravel_pytree(v)
         return restore(jnp.sum(self.mass_matrix * flat[None, :], axis=1))
 
-    def factorise(self, shift: Array) -> Callable[[PyTree], PyTree]:
+    def factors(self, shift: Array) -> PyTree:
+        return shift, factorise(lax.stop_gradient(self._matrix(shift)))
+
+    def solve(self, factors: PyTree, b: PyTree) -> PyTree:
+        shift, triangles = factors
+        flat, restore = ravel_pytree(b)
+        return restore(solve(self._matrix(shift), triangles, flat))
+
+    def _matrix(self, shift: Array) -> Array:
         n = self.jacobian.shape[0]
         mass = jnp.eye(n, dtype=self.jacobian.dtype) if self.mass_matrix is None else self.mass_matrix
-        solve = linear_solver(shift * mass - self.jacobian)
-
-        def solve_tree(b: PyTree) -> PyTree:
-            flat, restore = ravel_pytree(b)
-            return restore(solve(flat))
-
-        return solve_tree
+        return shift * mass - self.jacobian
 
 
 class MassTerm(dfx.AbstractTerm):

@@ -90,7 +90,13 @@ class SparseLinearisation(AbstractLinearisation):
     def _matrix(self, shift):
         return [[shift * (i == j) - v for j, v in enumerate(row)] for i, row in enumerate(self.jacobian)]
 
-    def factorise(self, shift):
+    def factors(self, shift):
+        return shift
+
+    def solve(self, factors, b):
+        return self._factorised(factors)(b)
+
+    def _factorised(self, shift):
         matrix = self._matrix(shift)
         m = [[lax.stop_gradient(v) for v in row] for row in matrix]
         for p in range(3):
