@@ -27,7 +27,9 @@ from symdeq.model import parameters as parameters
 from symdeq.model import state as state
 from symdeq.model import states as states
 from symdeq.model import t as t
+from symdeq.solve import EnsembleSolution as EnsembleSolution
 from symdeq.solve import Solution as Solution
+from symdeq.solve import ensemble as ensemble
 from symdeq.solve import solve as solve
 from symdeq.solvers import AutoSwitch as AutoSwitch
 from symdeq.solvers import Rodas5P as Rodas5P

@@ -37,7 +37,7 @@ class Pattern:
         """The matrix, shape (height, width)."""
         height, width = self.shape
         if isinstance(values, tuple | list) and max(height, width) <= _FEW and values:
-            known = {pair: v for pair, v in zip(zip(self.rows, self.columns, strict=True), values, strict=True)}
+            known = dict(zip(zip(self.rows, self.columns, strict=True), values, strict=True))
             zero = jnp.zeros((), jnp.result_type(*values))
             pairs = [(i, k) for i in range(height) for k in range(width)]
             return jnp.stack([jnp.asarray(known.get(pair, zero)) for pair in pairs]).reshape(height, width)

@@ -1,5 +1,7 @@
 """From a model to a solution: the door, the choice of method, one call of diffrax, and what comes out."""
 
+from symdeq.solve.ensemble import ensemble as ensemble
+from symdeq.solve.ensemble_solution import EnsembleSolution as EnsembleSolution
 from symdeq.solve.method import Method as Method
 from symdeq.solve.ode import GeneratedTerm as GeneratedTerm
 from symdeq.solve.problem import solve as solve

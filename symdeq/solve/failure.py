@@ -13,8 +13,19 @@ if TYPE_CHECKING:
 
 def sentence(solution: Solution) -> str:
     """The explanation of a failed solution, and `""` for one that succeeded."""
+    if solution.ok:
+        return ""
     name, reached = solution.model.system.name, float(solution.t_end)
     t0, t1 = float(solution.t0), float(solution.t1)
+    values = np.asarray(solution.model.values)
+    unset = [p.name for p, finite in zip(solution.model.parameters, np.isfinite(values), strict=True) if not finite]
+    if unset:
+        shown = ", ".join(f"`{name}`" for name in unset[:6])
+        return _said(f"Parameter {shown} of `{name}` has no finite value.", "give it a finite number")
+    if not np.isfinite([t0, t1]).all():
+        return _said(
+            f"`{name}` was not solved: its interval, t = {t0:g} to {t1:g}, is not finite.", "give finite times"
+        )
     if not bool(solution.times_ok):
         return _said(
             f"`{name}` was not solved: saveat is not in order, or not between t0 = {t0:g} and t1 = {t1:g}.",

@@ -38,8 +38,7 @@ def plot(
 ) -> Any:
     """Draw a solution; see `Solution.plot`."""
     plt = import_pyplot()
-    if xscale not in ("auto", "linear", "log"):
-        raise ModelError(f'xscale must be "auto", "linear" or "log", not {xscale!r}.', remedy="use one of them")
+    check_xscale(xscale)
     quantities = list(solution.model.states) if quantities is None else list(quantities)
     if not quantities:
         raise ModelError("There is nothing to plot.", remedy="give at least one state or expression")
@@ -51,41 +50,53 @@ def plot(
             ax.plot(x, column, label=str(quantity))
             ax.plot(x[:1], column[:1], "o", color=ax.lines[-1].get_color(), markersize=4)
         ax.set_xlabel(str(against))
-        _label(ax, quantities, solution)
+        _labelled(ax, quantities, solution)
         return ax
-    log = xscale == "log" or (xscale == "auto" and _is_logarithmic(np.asarray(solution.ts)))
+    log = xscale == "log" or (xscale == "auto" and is_logarithmic(np.asarray(solution.ts)))
     if log:
         keep = ts > 0
         ts, columns = ts[keep], [column[keep] for column in columns]
     groups = [list(range(len(columns)))] if ax is not None else _groups(columns)
-    axes = [ax] if ax is not None else _axes(plt, len(groups))
+    axes = [ax] if ax is not None else stacked_axes(plt, len(groups))
     for one, group in zip(axes, groups, strict=True):
         for i in group:
             one.plot(ts, columns[i], label=str(quantities[i]))
         if log:
             one.set_xscale("log")
-        _label(one, [quantities[i] for i in group], solution)
+        _labelled(one, [quantities[i] for i in group], solution)
     axes[-1].set_xlabel("t")
     return axes[0] if len(axes) == 1 else np.array(axes)
 
 
-def _axes(plt: Any, count: int) -> list[Any]:
+def check_xscale(xscale: Any) -> None:
+    if xscale not in ("auto", "linear", "log"):
+        raise ModelError(f'xscale must be "auto", "linear" or "log", not {xscale!r}.', remedy="use one of them")
+
+
+def stacked_axes(plt: Any, count: int) -> list[Any]:
+    """New axes, one above the other, with a common time axis."""
     figure, axes = plt.subplots(count, 1, sharex=True, squeeze=False, layout="constrained")
     figure.set_figheight(2.4 + 1.6 * count)
     return list(axes[:, 0])
 
 
-def _label(ax: Any, quantities: list[Any], solution: Solution) -> None:
+def label(ax: Any, quantities: list[Any]) -> None:
+    """Name what is drawn: on the axis with its unit, or in a legend."""
     if len(quantities) == 1:
         unit = getattr(quantities[0], "unit", None)
         ax.set_ylabel(f"{quantities[0]} [{unit}]" if unit else str(quantities[0]))
     elif len(quantities) <= 12:
         ax.legend(loc="best", fontsize="small")
+
+
+def _labelled(ax: Any, quantities: list[Any], solution: Solution) -> None:
+    label(ax, quantities)
     if not solution.ok:
         ax.set_title("failed", color="firebrick", fontsize="small")
 
 
-def _is_logarithmic(ts: np.ndarray) -> bool:
+def is_logarithmic(ts: np.ndarray) -> bool:
+    """Whether times were meant for a logarithmic axis."""
     positive = ts[ts > 0]
     if len(positive) < 4 or positive[-1] / positive[0] < _LOGARITHMIC_SPAN:
         return False

@@ -83,7 +83,7 @@ def solve(
     meter = _meter(progress)
     explained = dataclasses.replace(request.method, reason=reason)
     if request.traced:
-        return _run(request, meter).replace(method=explained)
+        return run(request, meter).replace(method=explained)
     solution = _trimmed(_compiled_run(request, meter)).replace(method=explained)
     if throw and not solution.ok:
         raise SolveError(solution.failure)
@@ -101,7 +101,8 @@ def _meter(progress: bool) -> dfx.AbstractProgressMeter:
     return dfx.TqdmProgressMeter()
 
 
-def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
+def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
+    """The solve itself, for a program: of what it was asked for, nothing but values is looked at."""
     model, method = request.model, request.method
     generated = model.generated
     p, y0 = model.values, request.y0
@@ -152,7 +153,7 @@ def _run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
     )
 
 
-_compiled_run = eqx.filter_jit(_run)
+_compiled_run = eqx.filter_jit(run)
 
 
 def _unpacked(request: Request, raw: dfx.Solution) -> tuple[Any, Any, Array, Array]:

@@ -33,7 +33,8 @@ class Solution(eqx.Module):
     - `stats`: `num_steps`, `num_accepted_steps`, `num_rejected_steps`.
     - `t0`, `t1`, `t_end`, `y0`, `y_end`: the interval, the time reached, and the states at either end.
     - `result`: diffrax's code.
-    - `raw`: the `diffrax.Solution`, for dense output and whatever a `diffrax.SaveAt` asked for besides.
+    - `raw`: the `diffrax.Solution`, for dense output and whatever a `diffrax.SaveAt` asked for besides; `None` for a
+        member of an ensemble.
     """
 
     ts: Any
@@ -51,7 +52,7 @@ class Solution(eqx.Module):
     times_ok: Bool[Array, ""]
     start_ok: Bool[Array, ""]
     switch: SwitchStats | None
-    raw: dfx.Solution
+    raw: dfx.Solution | None
     method: Method = eqx.field(static=True)
     at_steps: bool = eqx.field(static=True)
     plain: bool = eqx.field(static=True)
@@ -85,7 +86,7 @@ class Solution(eqx.Module):
 
     def evaluate(self, t: Any) -> Array:
         """The states at any time between `t0` and `t1`, shape (states,): needs `saveat=diffrax.SaveAt(dense=True)`."""
-        if self.raw.interpolation is None:
+        if self.raw is None or self.raw.interpolation is None:
             raise ModelError(
                 "The solution was saved at single times only.", remedy="solve with saveat=diffrax.SaveAt(dense=True)"
             )

@@ -21,6 +21,7 @@ _SECTIONS = (
     ("Equations and systems", "[Writing models](guide/models.md)", ("D", "Eq", "Equation", "System")),
     ("Compiling", "[Generated code](guide/generated-code.md)", ("compile", "Model")),
     ("Solving", "[Solving](guide/solving.md)", ("solve", "Solution")),
+    ("Ensembles", "[Ensembles](guide/ensembles.md)", ("ensemble", "EnsembleSolution")),
     ("Fitting", "[Fitting](guide/fitting.md)", ()),
     ("Solvers", "[Solvers for diffrax users](guide/solvers.md)", ("AutoSwitch", "Rodas5P", "Rosenbrock23")),
     (
@@ -39,7 +40,16 @@ _SECTIONS = (
 )
 _SOLVERS = ("MassTerm", "SwitchStats", "linearise", "AbstractLinearisation", "AbstractRosenbrock", "RosenbrockTableau")
 # Made by other calls, never by their own; or made by the generated constructor of a class with inner fields.
-_WITHOUT_CALL = ("Model", "Solution", "Equation", "Fit", "Profile", "AbstractLinearisation", "AbstractRosenbrock")
+_WITHOUT_CALL = (
+    "Model",
+    "Solution",
+    "EnsembleSolution",
+    "Equation",
+    "Fit",
+    "Profile",
+    "AbstractLinearisation",
+    "AbstractRosenbrock",
+)
 _CALLS = {
     "System": "System(equations, name='system', subsystems=(), observed=(), initial=(), time_unit=None)",
     "states": "states(x=..., y=...)",

@@ -187,6 +187,101 @@ def fail_for_want_of_steps():
     sd.solve(_models.lotka_volterra(), t1=10.0, max_steps=20)
 
 
+def ensemble_of_a_system_that_is_not_compiled():
+    x = sd.state("x", 1.0)
+    sd.ensemble(sd.System([Eq(D(x), -x)]), {x: [1.0, 2.0]}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_in_which_nothing_varies():
+    sd.ensemble(_models.growth(), {}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_a_list():
+    sd.ensemble(_models.growth(), [0.1, 0.2], t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_one_value():
+    sd.ensemble(_models.growth(), {"alpha": 0.1}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_a_grid():
+    sd.ensemble(_models.growth(), {"alpha": np.ones((2, 3))}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_unequal_lengths():
+    sd.ensemble(_models.growth(), {"alpha": [0.1, 0.2], "r": [1.0, 2.0, 3.0]}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_text():
+    sd.ensemble(_models.growth(), {"alpha": ["low", "high"]}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_a_misspelt_name():
+    sd.ensemble(_models.growth(), {"alhpa": [0.1, 0.2]}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_a_value_given_twice():
+    model = _models.growth()
+    sd.ensemble(model, {"r": [1.0, 2.0], model.states[0]: [1.0, 2.0]}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_what_was_eliminated():
+    x, y = sd.states(x=1.0, y=None)
+    sd.ensemble(sd.compile(sd.System([Eq(D(x), -x), Eq(y, 2 * x)])), {y: [1.0, 2.0]}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_of_no_finite_value():
+    sd.ensemble(_models.growth(), {"alpha": [np.nan, np.inf]}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_from_too_many_initial_values():
+    sd.ensemble(_models.lotka_volterra(), y0=np.ones((4, 3)), t1=1.0, saveat=[1.0])
+
+
+def ensemble_from_initial_values_given_twice():
+    sd.ensemble(_models.lotka_volterra(), {"x": np.ones(4)}, y0=np.ones((4, 2)), t1=1.0, saveat=[1.0])
+
+
+def ensemble_from_text():
+    sd.ensemble(_models.growth(), {"alpha": [0.1, 0.2]}, y0="one", t1=1.0, saveat=[1.0])
+
+
+def ensemble_from_the_value_of_a_parameter():
+    sd.ensemble(_models.growth(), {"r": [1.0, 2.0]}, y0={"alpha": 0.5}, t1=1.0, saveat=[1.0])
+
+
+def ensemble_at_the_solvers_own_steps():
+    sd.ensemble(_models.growth(), {"alpha": [0.1, 0.2]}, t1=1.0)
+
+
+def ensemble_with_dense_output():
+    sd.ensemble(_models.growth(), {"alpha": [0.1, 0.2]}, t1=1.0, saveat=dfx.SaveAt(dense=True))
+
+
+def ensemble_spaced_over_intervals_that_differ():
+    model = _models.growth()
+    sd.ensemble(model, {"alpha": [0.1, 0.2]}, t1=1 / model.parameters[0], saveat=0.1)
+
+
+def ensemble_out_of_order_over_intervals_that_differ():
+    model = _models.growth()
+    sd.ensemble(model, {"alpha": [0.1, 0.2]}, t1=1 / model.parameters[0], saveat=[0.1, 0.5, 0.2])
+
+
+def ensemble_in_which_some_fail():
+    x, k = sd.state("x", 1.0), sd.parameter("k", 0.1)
+    model = sd.compile(sd.System([Eq(D(x), k * x**2)], name="explosion"))
+    sd.ensemble(model, {k: [0.1, 1.0, np.nan]}, t1=2.0, saveat=[2.0])
+
+
+def look_up_a_member_that_does_not_exist():
+    sd.ensemble(_models.growth(), {"alpha": [0.1, 0.2]}, t1=1.0, saveat=[1.0]).member(2)
+
+
+def plot_an_ensemble_at_times_of_its_members():
+    sd.ensemble(_models.growth(), {"alpha": [0.1, 0.2]}, t1=1.0, saveat=dfx.SaveAt(t1=True)).plot()
+
+
 def fit_a_column_that_does_not_exist():
     sd.fit(_models.lotka_volterra(), _DATA, time="time", observe={"hear": "x"}, noise=sd.LogNormal())
 
