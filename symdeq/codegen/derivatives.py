@@ -176,7 +176,7 @@ class Differentiator:
         raise UnsupportedError(
             f"The derivative of `{name}` with respect to its argument {i + 1}, `{node.args[i]}`, "
             "has no equivalent in JAX.",
-            where=self._where,
+            where=str(self._where),
             remedy="make that argument a number, or rewrite the equation",
         )
 

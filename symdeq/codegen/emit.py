@@ -121,7 +121,7 @@ def _function(program: Program, names: dict[sp.Symbol, str], reserved: set[str],
     printer = JaxSource(names)
     for line in program.assignments:
         if line.comment:
-            lines += _comment(line.comment)
+            lines += _comment(str(line.comment))
         lines += assignment(names[line.target], printer.doprint(line.expression), 4)
     helpers |= printer.helpers
     outputs = [printer.doprint(output) for output in program.outputs]

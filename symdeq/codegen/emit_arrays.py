@@ -59,7 +59,7 @@ def array_function(program: Program, tables: Tables, helpers: set[str], comment:
     writer = _Writer(program, tables)
     for line in program.body:
         if line.comment:
-            writer.lines += comment(line.comment)
+            writer.lines += comment(str(line.comment))
         writer.statement(line)
     writer.returned(program.outputs)
     helpers |= writer.helpers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import PurePath
 
 import sympy as sp
 
@@ -12,9 +11,9 @@ from symdeq.codegen.cse import share
 from symdeq.codegen.derivatives import differentiate
 from symdeq.codegen.guards import guard
 from symdeq.codegen.linear import linear_programs
-from symdeq.codegen.program import Argument, Assignment, Program, Programs, verify, without_dead
+from symdeq.codegen.program import Argument, Assignment, Comment, Program, Programs, verify, without_dead
 from symdeq.codegen.vectorise import vectorise
-from symdeq.model import Equation, Guess, Stage, System, TimeDerivative, t
+from symdeq.model import Guess, Stage, System, TimeDerivative, t
 
 # Operations of right-hand side and Jacobian up to which straight-line code over scalars compiles in a second or two.
 MOST_SCALAR_OPERATIONS = 1000
@@ -113,8 +112,8 @@ class _Flow:
             _symbol(f"D({state})" if equation.lhs != 0 else f"residual({state})")
             for state, equation in zip(system.states, system.equations, strict=True)
         )
-        lines = [Assignment(e.lhs, e.rhs, _comment(e)) for e in system.observed]  # pyright: ignore[reportArgumentType]
-        lines += [Assignment(s, e.rhs, _comment(e)) for s, e in zip(self.targets, system.equations, strict=True)]
+        lines = [Assignment(e.lhs, e.rhs, Comment(e)) for e in system.observed]  # pyright: ignore[reportArgumentType]
+        lines += [Assignment(s, e.rhs, Comment(e)) for s, e in zip(self.targets, system.equations, strict=True)]
         self.extras = tuple(_symbol(f"value{i}") for i in range(len(extras)))
         rates = {e.lhs: s for s, e in zip(self.targets, system.equations, strict=True) if e.lhs != 0}
         rates = {d: s for d, s in rates.items() if d not in {line.target for line in lines}}
@@ -166,15 +165,6 @@ def _initial(system: System) -> tuple[Program, tuple[str, ...]]:
 
 def _symbol(name: str) -> sp.Symbol:
     return sp.Symbol(name, real=True)
-
-
-def _comment(equation: Equation) -> str:
-    """The equation, and what the user wrote, with file name and line; the folder would differ between machines."""
-    places = dict.fromkeys(
-        f"{PurePath(origin.file).name}:{origin.line}" + (f": {origin.text}" if origin.text else "")
-        for origin in equation.origins
-    )
-    return f"{equation}    [{', '.join(places)}]" if places else str(equation)
 
 
 def _check_analysed(system: System) -> None:

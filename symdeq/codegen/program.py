@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import sympy as sp
 
 from symdeq._errors import VerificationError
-from symdeq.model import ModelSymbol
+from symdeq.model import Equation, ModelSymbol
 
 # A scalar argument, or a named group of scalars that the function unpacks.
 Argument = tuple[str, sp.Symbol | tuple[sp.Symbol, ...]]
+
+
+@dataclass(frozen=True)
+class Comment:
+    """The user's equation, as text with file name and line once somebody reads it: printing thousands takes seconds."""
+
+    equation: Equation
+
+    def __str__(self) -> str:
+        equation = self.equation
+        # File names only: folders differ between machines.
+        places = dict.fromkeys(
+            f"{PurePath(origin.file).name}:{origin.line}" + (f": {origin.text}" if origin.text else "")
+            for origin in equation.origins
+        )
+        return f"{equation}    [{', '.join(places)}]" if places else str(equation)
 
 
 @dataclass(frozen=True)
@@ -20,7 +37,7 @@ class Assignment:
 
     target: sp.Symbol
     expression: sp.Basic
-    comment: str = ""
+    comment: Comment | str = ""
 
     @property
     def targets(self) -> tuple[sp.Symbol, ...]:

@@ -198,17 +198,15 @@ def _trivial(equation: Equation) -> ModelError:
 
 
 def _check_not_twice(equations: tuple[Equation, ...]) -> None:
-    seen: dict[sp.Expr, Equation] = {}
+    seen: dict[frozenset[sp.Symbol], list[Equation]] = {}
     for equation in equations:
-        difference = equation.residual
-        for form in (difference, -difference):
-            if form in seen:
+        others = seen.setdefault(equation.occurring, [])
+        for other in others:
+            if other.residual in (equation.residual, -equation.residual):
                 raise ModelError(
-                    "An equation stands twice.",
-                    where=f"{seen[form].located}\n{equation.located}",
-                    remedy="remove one",
+                    "An equation stands twice.", where=f"{other.located}\n{equation.located}", remedy="remove one"
                 )
-        seen[difference] = equation
+        others.append(equation)
 
 
 def _check_initial(system: System) -> None:

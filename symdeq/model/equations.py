@@ -74,6 +74,10 @@ class Equation:
     def residual(self) -> sp.Expr:
         """`lhs - rhs`, multiplied out if a symbol cancels by that."""
         difference = self.lhs - self.rhs
+        found = self.rhs.free_symbols
+        # Expanding the right side alone is quicker, and SymPy remembers it for those who ask again.
+        if isinstance(self.lhs, sp.Symbol) and self.lhs not in found and multiplied_out(self.rhs).free_symbols == found:
+            return difference
         expanded = multiplied_out(difference)
         return expanded if expanded.free_symbols != difference.free_symbols else difference
 
@@ -84,6 +88,8 @@ class Equation:
 
     def subs(self, replacements: Mapping[sp.Basic, sp.Basic]) -> Equation:
         """Exact replacement on both sides; the origins stay."""
+        if not self.symbols & replacements.keys():
+            return self
         return replace(self, lhs=self.lhs.xreplace(replacements), rhs=self.rhs.xreplace(replacements))
 
 
