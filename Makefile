@@ -14,8 +14,8 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(PY) -m pytest -n 2
 
-bench: $(VENV)/.ready
-	$(PY) -m tests.benchmarks
+bench: $(VENV)/.ready-bench
+	$(PY) -m tests.benchmarks --all
 
 lint: $(VENV)/.ready
 	$(PY) -m ruff check .
@@ -35,6 +35,10 @@ $(PY):
 # The interpreter is an order-only prerequisite: its own time stamp says nothing about what is installed.
 $(VENV)/.ready: pyproject.toml | $(PY)
 	$(PIP) install --editable ".[test]"
+	touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready
+	$(PIP) install --editable ".[test,bench]"
 	touch $@
 
 $(VENV)/.ready-docs: $(VENV)/.ready

@@ -1,7 +1,9 @@
 """`python -m tests.benchmarks`: every peer on every problem of the zoo, and the goals.
 
-`--quick` takes the problems with goals only, and fewer repetitions; `--only rober pollu` these problems; `--peers
-symdeq "diffrax by hand"` these peers; `--show` prints what earlier runs left in tests/benchmarks/results/.
+Kinds of measurement: with none named, single solves and gradients; `--work-precision`, `--growth` and `--ensemble` take
+those, `--all` takes every kind. `--quick` takes three problems, and fewer repetitions; `--only rober pollu` these
+problems (with `--growth` these families); `--peers symdeq "diffrax by hand"` these peers; `--show` prints what earlier
+runs left in tests/benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -9,72 +11,90 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 from tests.zoo import PROBLEMS
 
-from . import goals, records, table
-from .client import started
-from .measure import Effort, measure
-from .peers import PEERS
+from . import ensemble, goals, growth, records, single, table, work_precision
+from .measure import Effort
+from .peers import BATCHES, PEERS
 
 _RESULTS = Path(__file__).resolve().parent / "results"
+_PICTURES = _RESULTS.parent.parent.parent / "docs" / "figures"
+_KINDS = ("single", "work_precision", "growth", "ensemble")
 
 
 def main() -> None:
     """Measure, or show what was measured."""
     options = _options()
+    kinds = _KINDS if options.all else [kind for kind in _KINDS if getattr(options, kind)] or ["single"]
     if options.show:
-        _show({path.stem: records.load(path) for path in _RESULTS.glob("*.json")})
+        _show()
         return
-    chosen = options.only or (_with_goals() if options.quick else list(PROBLEMS))
-    compiles = options.compiles or (1 if options.quick else 2)
-    effort = Effort(rounds=11 if options.quick else 21, compiles=compiles, gradients=not options.no_gradients)
-    clients = started([PEERS[name] for name in options.peers or PEERS], options.patience)
     print(_where(), flush=True)
-    results = {}
-    try:
-        for name in chosen:
-            start = time.perf_counter()
-            results[name] = measure(PROBLEMS[name], clients, effort)
-            records.save(results[name], _RESULTS)
-            print(f"\n{table.table(PROBLEMS[name], results[name])}", flush=True)
-            print(f"  measured in {time.perf_counter() - start:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
-            lost = [PEERS[peer] for peer, client in clients.items() if not client.alive]
-            clients |= started(lost, options.patience)
-    finally:
-        for client in clients.values():
-            client.close()
-    print(f"\n{table.goals(goals.judged(results))}")
+    for kind in kinds:
+        {"single": _single, "work_precision": _work_precision, "growth": _growth, "ensemble": _ensemble}[kind](options)
+    print(f"\n{table.goals(goals.judged(records.load_all(_RESULTS)))}")
+
+
+def _single(options: argparse.Namespace) -> None:
+    problems = _among(options.only, PROBLEMS) or (goals.QUICK if options.quick else tuple(PROBLEMS))
+    effort = Effort(rounds=11 if options.quick else 21, compiles=options.compiles, gradients=not options.no_gradients)
+    single.run(problems, _among(options.peers, PEERS) or PEERS, effort, options.patience, _RESULTS)
+    print(f"\n{table.compile_times(records.load_all(_RESULTS))}", flush=True)
+
+
+def _work_precision(options: argparse.Namespace) -> None:
+    problems = _among(options.only, PROBLEMS) or work_precision.WHERE
+    peers = _among(options.peers, PEERS) or work_precision.WHO
+    work_precision.run(problems, peers, options.patience, _RESULTS, _PICTURES)
+
+
+def _growth(options: argparse.Namespace) -> None:
+    families = _among(options.only, growth.FAMILIES) or tuple(growth.FAMILIES)
+    peers = _among(options.peers, PEERS) or growth.WHO
+    growth.run(families, peers, options.limit, _RESULTS, _PICTURES)
+
+
+def _ensemble(options: argparse.Namespace) -> None:
+    ensemble.run(_among(options.peers, BATCHES) or BATCHES, options.patience, _RESULTS)
+
+
+def _among(chosen: Iterable[str] | None, known: Iterable[str]) -> tuple[str, ...]:
+    known = set(known)
+    return tuple(name for name in chosen or () if name in known)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks", description="symdeq beside its peers on the zoo"
-    )
-    parser.add_argument("--quick", action="store_true", help="the problems with goals only, fewer repetitions")
-    parser.add_argument(
-        "--only", nargs="+", choices=PROBLEMS, metavar="PROBLEM", help=f"some of: {', '.join(PROBLEMS)}"
-    )
-    parser.add_argument("--peers", nargs="+", choices=PEERS, metavar="PEER", help=f"some of: {', '.join(PEERS)}")
+    names, who = (*PROBLEMS, *growth.FAMILIES), (*PEERS, *BATCHES)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="symdeq beside its peers")
+    parser.add_argument("--single", action="store_true", help="single solves and gradients, on all the zoo (default)")
+    parser.add_argument("--work-precision", action="store_true", help="time against error over tolerances")
+    parser.add_argument("--growth", action="store_true", help="systems of growing size")
+    parser.add_argument("--ensemble", action="store_true", help="10,000 members at once")
+    parser.add_argument("--all", action="store_true", help="all four kinds")
+    parser.add_argument("--quick", action="store_true", help="three problems only, fewer repetitions")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="PROBLEM", help=f"some of: {', '.join(names)}")
+    parser.add_argument("--peers", nargs="+", choices=who, metavar="PEER", help=f"some of: {', '.join(who)}")
     parser.add_argument("--no-gradients", action="store_true", help="measure solves only")
-    parser.add_argument("--compiles", type=int, help="how often to compile from nothing (default 2, quick 1)")
+    parser.add_argument("--compiles", type=int, default=1, help="how often to compile from nothing (default 1)")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds to wait for an answer (default 120)")
+    parser.add_argument("--limit", type=float, default=60.0, help="the same for each entry of --growth (default 60)")
     parser.add_argument("--show", action="store_true", help="measure nothing, print the results of earlier runs")
     return parser.parse_args()
 
 
-def _with_goals() -> list[str]:
-    return list(dict.fromkeys(goal.problem for goal in goals.GOALS))
-
-
-def _show(results: dict[str, records.Result]) -> None:
-    for name, problem in PROBLEMS.items():
-        if name in results:
-            print(f"{table.table(problem, results[name])}\n")
-    print(table.goals(goals.judged(results)))
+def _show() -> None:
+    results = records.load_all(_RESULTS)
+    parts = [table.table(problem, results[name]) for name, problem in PROBLEMS.items() if name in results]
+    parts.append(table.compile_times(results))
+    parts += [work_precision.show(name, results) for name in PROBLEMS if work_precision.points(name, results)]
+    parts += [growth.show(family, results) for family in growth.FAMILIES]
+    parts += [ensemble.show(kind, results) for kind in ensemble.WHAT]
+    parts.append(table.goals(goals.judged(results)))
+    print("\n\n".join(parts))
 
 
 def _where() -> str:

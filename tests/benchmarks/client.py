@@ -1,4 +1,4 @@
-"""The near end of a worker: starts its process, asks, and waits no longer than it should."""
+"""The near end of the workers: starts their processes, asks, and waits no longer than it should."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, final
 
-from .peers import AbstractPeer, Flags
+from .peers import AbstractBatch, AbstractPeer, Flags
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 OPTION = "xla_cpu_small_while_loop_byte_threshold"
@@ -96,7 +96,7 @@ class Client:
         return Lost(why)
 
 
-def started(peers: Iterable[AbstractPeer], patience: float) -> dict[str, Client]:
+def started(peers: Iterable[AbstractPeer | AbstractBatch], patience: float) -> dict[str, Client]:
     """A worker for each peer, by name, ready to be asked.
 
     Raises `RuntimeError` if XLA's option is not as a peer wants it.
@@ -129,3 +129,27 @@ def _option() -> str:
         timeout=120,
     )
     return done.stdout.strip()
+
+
+@final
+class Session:
+    """The workers of some peers, as a context; those that were lost are started again when they are asked for."""
+
+    def __init__(self, peers: Iterable[AbstractPeer | AbstractBatch], patience: float) -> None:
+        self._peers, self._patience = tuple(peers), patience
+        self._clients: dict[str, Client] = {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def clients(self, without: Iterable[str] = ()) -> dict[str, Client]:
+        """All workers, ready to be asked, but those of the peers named."""
+        without = set(without)
+        wanted = [peer for peer in self._peers if peer.name not in without]
+        lost = [p for p in wanted if p.name not in self._clients or not self._clients[p.name].alive]
+        self._clients |= started(lost, self._patience)
+        return {peer.name: self._clients[peer.name] for peer in wanted}

@@ -51,7 +51,7 @@ class Row:
         note: why something is missing
         steps: steps tried
         first: seconds from the declaration to the first solution, the least of the repetitions
-        solve: of one solve
+        solve: of one solve; in an ensemble, of one member
         error: of the solution, in units of the tolerance
         gradient_first, gradient, gradient_error: the same of the gradient, its error relative
     """
@@ -78,10 +78,17 @@ class Result:
         return next((row for row in self.rows if row.peer == peer), None)
 
 
-def save(result: Result, folder: Path) -> None:
-    """Write a result as JSON, named after its problem."""
+def save(result: Result, folder: Path, name: str | None = None) -> None:
+    """Write a result as JSON, named after its problem if it is given no other name."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{result.problem}.json").write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+    text = json.dumps(dataclasses.asdict(result), indent=1)
+    (folder / f"{name or result.problem}.json").write_text(text + "\n")
+
+
+def load_all(folder: Path) -> dict[str, Result]:
+    """Everything in a folder and its folders, by path without the ending: `rober`, `growth/mass_action_50`."""
+    paths = sorted(folder.rglob("*.json"))
+    return {path.relative_to(folder).with_suffix("").as_posix(): load(path) for path in paths}
 
 
 def load(path: Path) -> Result:

@@ -23,12 +23,12 @@ _MOVE = 1e-4
 
 def states(problem: Problem) -> np.ndarray:
     """The states at `problem.ts`, shape (times, states)."""
-    return _kept(problem, "states", lambda: _integrate(problem))
+    return kept(problem, "states", lambda: _integrate(problem))
 
 
 def gradient(problem: Problem) -> np.ndarray:
     """The gradient by the parameters of the sum of squares of all saved states, shape (parameters,)."""
-    return _kept(problem, "gradient", lambda: np.array([_slope(problem, i) for i in range(len(problem.params))]))
+    return kept(problem, "gradient", lambda: np.array([_slope(problem, i) for i in range(len(problem.params))]))
 
 
 def error(problem: Problem, ys: np.ndarray, reference: np.ndarray) -> float:
@@ -60,7 +60,8 @@ def _slope(problem: Problem, i: int) -> float:
     return (loss(1 + _MOVE) - loss(1 - _MOVE)) / (2 * _MOVE * problem.params[i])
 
 
-def _kept(problem: Problem, what: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+def kept(problem: Problem, what: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """What was computed for a problem, from disk where it has been computed before."""
     key = repr((problem.y0, problem.params, problem.t0, problem.ts, problem.atol, problem.mass, _TOLERANCE, _MOVE))
     path = _CACHE / f"{problem.name}-{what}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if path.exists():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from tests.zoo import Problem
+from tests.zoo import PROBLEMS, Problem
 
 from .goals import Verdict
-from .peers import SYMDEQ
+from .peers import BY_HAND, C_LOOP, SYMDEQ, TUNED
 from .records import Result, Row
 
 _HEADER = (
@@ -67,13 +67,29 @@ def _cells(row: Row, ours: Row | None) -> tuple[str, ...]:
     )
 
 
+def compile_times(results: Mapping[str, Result]) -> str:
+    """Seconds from the declaration to the first solution, and to the first gradient, a line a problem."""
+    peers = (SYMDEQ, BY_HAND, TUNED)
+    rows = [("", *(f"{p}" for p in peers), C_LOOP, *(f"{p}: gradient" for p in peers))]
+    for name in PROBLEMS:
+        if name in results:
+            row = {r.peer: r for r in results[name].rows}
+            firsts = [row[p].first if p in row else None for p in (*peers, C_LOOP)]
+            gradients = [row[p].gradient_first if p in row else None for p in peers]
+            rows.append((name, *map(number, [*firsts, *gradients])))
+    return "\n".join(["Seconds from the declaration to the first solution and the first gradient", *aligned(rows)])
+
+
 def goals(verdicts: Iterable[Verdict]) -> str:
     """The goals, the numbers, and whether they are met."""
     rows = [("goal", "asked", "measured", "least times", "")]
+    verdicts = tuple(verdicts)
     for verdict in verdicts:
         word = "not measured" if verdict.met is None else "met" if verdict.met else "NOT MET"
         rows.append((verdict.goal.text, verdict.goal.asked, number(verdict.measured), number(verdict.least), word))
-    return "\n".join(aligned(rows))
+    counts = [sum(v.met is kind for v in verdicts) for kind in (True, False, None)]
+    summary = "{} goals met, {} not met, {} not measured".format(*counts)
+    return "\n".join([*aligned(rows), summary])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,13 +2,15 @@
 
     python -m tests.benchmarks.worker NAME
 
-Requests: {"do": "solve" | "gradient", "problem": name} prepares and answers with the result; {"do": "burst", "what":
-"solve" | "gradient", "seconds": s} runs what was prepared again and again for about s seconds and answers with the mean
-time of a run.
+Requests: {"do": "solve" | "gradient", "problem": name, "rtol": number or nothing} prepares and answers with the result;
+{"do": "ensemble", "spread": kind} likewise, with the first few members;
+{"do": "burst", "what": "solve" | "gradient", "seconds": s} runs what was prepared again and again for about s seconds
+and answers with the mean time of a run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -18,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from tests.zoo import PROBLEMS
-
-from .peers import PEERS, AbstractPeer, Flags, Work
+from .peers import BATCHES, PEERS, AbstractBatch, AbstractPeer, Flags, MissingTool, Work
+from .problems import ensemble, named, spread
 from .warm_up import DECAY
+
+# Of an ensemble so many members travel, to be compared with the reference.
+SHOWN = 8
 
 
 def burst(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
@@ -47,33 +51,53 @@ def serve(ready: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]) -> No
         try:
             reply = answer(json.loads(line))
         except Exception as error:  # whatever a peer's library raises is that peer's result
-            reply = {"error": f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]}
+            kind = "" if isinstance(error, MissingTool) else f"{type(error).__name__}: "
+            reply = {"error": f"{kind}{error}".strip().splitlines()[0][:200]}
         print(json.dumps(reply), file=answers, flush=True)
 
 
-def _ready(peer: AbstractPeer) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _ready(peer: AbstractPeer | AbstractBatch) -> Callable[[dict[str, Any]], dict[str, Any]]:
     if peer.flags is Flags.symdeq:
         import symdeq  # noqa: F401  # sets XLA's option, which has to come before the first computation
     elif "symdeq" in sys.modules:
         raise RuntimeError("symdeq was imported in the process of another peer")
-    peer.solve(DECAY)  # what is imported and set up once in a process is part of no problem's time
-    peer.gradient(DECAY)
+    with contextlib.suppress(MissingTool):  # which each request will be answered with
+        _warm_up(peer)  # what is imported and set up once in a process is part of no problem's time
     prepared: dict[str, Work] = {}
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "burst":
             return burst(prepared[request["what"]].run, request["seconds"])
-        prepare = {"solve": peer.solve, "gradient": peer.gradient}[request["do"]]
         prepared.clear()
-        work = prepare(PROBLEMS[request["problem"]])
+        work = _prepared(peer, request)
         if work is None:
             return {"offered": False}
         prepared[request["do"]] = work
-        result = np.asarray(work.result, dtype=float).tolist()
-        return {"offered": True, "result": result, "first": work.first, "steps": work.steps}
+        result = np.asarray(work.result, dtype=float)
+        more = {}
+        if request["do"] == "ensemble":
+            more = {"failed": int(np.sum(~np.isfinite(result).all(axis=(1, 2)))), "members": len(result)}
+            result = result[:SHOWN]
+        return {"offered": True, "result": result.tolist(), "first": work.first, "steps": work.steps, **more}
 
     return answer
 
 
+def _warm_up(peer: AbstractPeer | AbstractBatch) -> None:
+    if isinstance(peer, AbstractBatch):
+        peer.solve_all(DECAY, np.array([DECAY.params] * 4))
+    else:
+        peer.solve(DECAY)
+        peer.gradient(DECAY)
+
+
+def _prepared(peer: AbstractPeer | AbstractBatch, request: dict[str, Any]) -> Work | None:
+    if isinstance(peer, AbstractBatch):
+        kind = request["spread"]
+        return peer.solve_all(ensemble(kind), spread(ensemble(kind), kind, peer.members))
+    problem = named(request["problem"], request.get("rtol"))
+    return {"solve": peer.solve, "gradient": peer.gradient}[request["do"]](problem)
+
+
 if __name__ == "__main__":
-    serve(lambda: _ready(PEERS[sys.argv[1]]))
+    serve(lambda: _ready(PEERS.get(sys.argv[1]) or BATCHES[sys.argv[1]]))

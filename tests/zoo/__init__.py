@@ -21,6 +21,7 @@ from . import (
     van_der_pol,
 )
 from .brusselator_1d import brusselator_1d as brusselator_1d
+from .mass_action import mass_action as mass_action
 from .problem import Problem as Problem
 
 PROBLEMS: Mapping[str, Problem] = MappingProxyType(

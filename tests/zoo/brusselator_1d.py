@@ -7,6 +7,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 
 from .problem import Problem, evenly
 
@@ -105,6 +106,26 @@ def numpy_jac(t, y, p):
     return jac
 
 
+def numpy_jac_banded(t, y, p):
+    """By hand, for NumPy: the five bands, the uppermost first."""
+    _, b, α = p
+    u, v = y.reshape(-1, 2).T
+    n = len(u)
+    diffusion = α * (n + 1) ** 2
+    bands = np.zeros((5, 2 * n), dtype=y.dtype)
+    bands[0, 2:] = bands[4, :-2] = diffusion
+    bands[1, 1::2] = u**2
+    bands[2, ::2] = 2 * u * v - (b + 1) - 2 * diffusion
+    bands[2, 1::2] = -(u**2) - 2 * diffusion
+    bands[3, ::2] = b - 2 * u * v
+    return bands
+
+
+def numpy_jac_sparse(t, y, p):
+    """By hand, for SciPy, as a sparse matrix."""
+    return scipy.sparse.dia_matrix((numpy_jac_banded(t, y, p), (2, 1, 0, -1, -2)), shape=(len(y), len(y))).tocsc()
+
+
 def brusselator_1d(n: int) -> Problem:
     """The problem with n inner points, 2 n states; reference values are known for n = 32 (others: none)."""
     return Problem(
@@ -126,4 +147,7 @@ def brusselator_1d(n: int) -> Problem:
         ts=evenly(0.0, 10.0),
         reference=_REFERENCE if n == 32 else {},
         stiff=True,
+        bands=(2, 2),
+        numpy_jac_banded=numpy_jac_banded,
+        numpy_jac_sparse=numpy_jac_sparse,
     )

@@ -35,6 +35,9 @@ class Problem:
         rtol, atol: the benchmark's tolerances
         mass: diagonal of M; None stands for the identity
         exact: the solution in closed form, `exact(t) -> tuple`, where there is one
+        bands: lower and upper bandwidth of the Jacobian, where that is narrow
+        numpy_jac_banded: the Jacobian by bands, shape (lower + upper + 1, n): entry (i, k) at [upper + i - k, k]
+        numpy_jac_sparse: the Jacobian as a SciPy sparse matrix
     """
 
     name: str
@@ -57,6 +60,9 @@ class Problem:
     atol: float = 1e-9
     mass: tuple[float, ...] | None = None
     exact: Callable[[float], tuple[float, ...]] | None = None
+    bands: tuple[int, int] | None = None
+    numpy_jac_banded: Callable[[float, np.ndarray, tuple[float, ...]], np.ndarray] | None = None
+    numpy_jac_sparse: Callable[[float, np.ndarray, tuple[float, ...]], Any] | None = None
 
 
 def evenly(t0: float, t1: float) -> tuple[float, ...]:

@@ -107,3 +107,7 @@ def test_brusselator_1d_of_any_size():
         problem.field(0.0, jnp.array(problem.y0), problem.params).reshape(-1, 2), slopes, rtol=1e-14
     )
     assert len(problem.build().equations) == 10
+    y = np.array(problem.y0) + 0.1 * np.arange(10)
+    dense = problem.numpy_jac(0.0, y, problem.params)
+    assert problem.numpy_jac_sparse is not None
+    np.testing.assert_array_equal(problem.numpy_jac_sparse(0.0, y, problem.params).toarray(), dense)

@@ -6,9 +6,14 @@ import abc
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from tests.zoo import Problem
+
+
+@final
+class MissingTool(Exception):
+    """Something optional that a peer needs is not installed."""
 
 
 class Flags(enum.Enum):

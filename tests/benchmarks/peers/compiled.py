@@ -13,8 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.zoo import Problem
-
 from .base import Work
 
 
@@ -29,24 +27,28 @@ def forget() -> None:
     gc.collect()
 
 
-def first_solution(problem: Problem, declare: Callable[[], Callable[[Any], tuple[Any, Any]]]) -> Work:
+def first_solution(p: Any, declare: Callable[[], Callable[[Any], tuple[Any, Any]]]) -> Work:
     """Declare, trace, compile and run a program `parameters -> (states at the save points, steps)`.
+
+    The parameters are those of one problem, or of many, as rows, where the program solves a batch.
 
     It is compiled ahead of its first call: the same program as `jax.jit` makes, called at the same cost, and kept when
     the caches are emptied.
     """
-    p = jnp.asarray(problem.params)
+    p = jnp.asarray(p)
     forget()
     start = time.perf_counter()
     compiled = jax.jit(declare()).lower(p).compile()
     ys, steps = jax.block_until_ready(compiled(p))
     first = time.perf_counter() - start
-    return Work(run=lambda: jax.block_until_ready(compiled(p)), result=np.asarray(ys), first=first, steps=int(steps))
+    return Work(
+        run=lambda: jax.block_until_ready(compiled(p)), result=np.asarray(ys), first=first, steps=int(np.sum(steps))
+    )
 
 
-def first_gradient(problem: Problem, declare: Callable[[], Callable[[Any], tuple[Any, Any]]]) -> Work:
+def first_gradient(p: Any, declare: Callable[[], Callable[[Any], tuple[Any, Any]]]) -> Work:
     """The same for the gradient, in reverse mode, of the sum of squares of all saved states."""
-    p = jnp.asarray(problem.params)
+    p = jnp.asarray(p)
     forget()
     start = time.perf_counter()
     program = declare()

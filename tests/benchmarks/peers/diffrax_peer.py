@@ -19,6 +19,8 @@ from .compiled import first_gradient, first_solution
 
 # diffrax's default, and what a user tries next.
 _MAX_STEPS = (4096, 131_072)
+# More parameters than a user would name one by one stay an array.
+_FEW = 64
 
 
 class RootFinder(enum.Enum):
@@ -48,7 +50,9 @@ class Diffrax(AbstractPeer):
             return dfx.Kvaerno5(root_finder=dfx.with_stepsize_controller_tols(optx.Newton)())
         return dfx.Kvaerno5()
 
-    def _program(self, problem: Problem, max_steps: int) -> Any:
+    def program(self, problem: Problem, max_steps: int) -> Any:
+        """The function `parameters -> (states at the save points, steps)`."""
+
         def program(p: Any) -> tuple[Any, Any]:
             solution = dfx.diffeqsolve(
                 dfx.ODETerm(problem.field),
@@ -57,7 +61,7 @@ class Diffrax(AbstractPeer):
                 problem.t1,
                 None,
                 jnp.asarray(problem.y0),
-                args=tuple(p),
+                args=tuple(p) if len(problem.params) <= _FEW else p,
                 saveat=dfx.SaveAt(ts=jnp.asarray(problem.ts)),
                 stepsize_controller=dfx.PIDController(rtol=problem.rtol, atol=problem.atol),
                 max_steps=max_steps,
@@ -70,7 +74,7 @@ class Diffrax(AbstractPeer):
     def _sufficient(self, problem: Problem, prepare: Callable[[Any, Callable[[], Any]], Work]) -> Work:
         """With the default bound on the number of steps, and with a larger one if that was not enough."""
         for max_steps in _MAX_STEPS:
-            work = prepare(problem, lambda max_steps=max_steps: self._program(problem, max_steps))
+            work = prepare(problem.params, lambda max_steps=max_steps: self.program(problem, max_steps))
             if np.isfinite(work.result).all():
                 return work
         return work

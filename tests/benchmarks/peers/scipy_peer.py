@@ -17,7 +17,7 @@ from .base import AbstractPeer, Work
 @final
 @dataclass(frozen=True, kw_only=True)
 class SciPy(AbstractPeer):
-    """One method of `solve_ivp`; with the analytic Jacobian where it takes one.
+    """One method of `solve_ivp`, with the analytic Jacobian where it takes one: by bands or sparse where that helps.
 
     Arguments:
         method: SciPy's name of it
@@ -31,7 +31,6 @@ class SciPy(AbstractPeer):
         return problem.mass is None and self.only_stiff in (None, problem.stiff)
 
     def _call(self, problem: Problem, times: Any) -> Any:
-        jac: dict[str, Any] = {} if self.method == "DOP853" else {"jac": problem.numpy_jac}
         return scipy.integrate.solve_ivp(
             problem.numpy_rhs,
             (problem.t0, problem.t1),
@@ -41,8 +40,17 @@ class SciPy(AbstractPeer):
             args=(problem.params,),
             rtol=problem.rtol,
             atol=problem.atol,
-            **jac,
+            **self._jacobian(problem),
         )
+
+    def _jacobian(self, problem: Problem) -> dict[str, Any]:
+        if self.method == "DOP853":
+            return {}
+        if self.method == "LSODA" and problem.bands is not None:
+            return {"jac": problem.numpy_jac_banded, "lband": problem.bands[0], "uband": problem.bands[1]}
+        if self.method != "LSODA" and problem.numpy_jac_sparse is not None:
+            return {"jac": problem.numpy_jac_sparse}
+        return {"jac": problem.numpy_jac}
 
     def solve(self, problem: Problem) -> Work:
         start = time.perf_counter()
