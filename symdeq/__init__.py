@@ -31,6 +31,7 @@ from symdeq.solve import EnsembleSolution as EnsembleSolution
 from symdeq.solve import Solution as Solution
 from symdeq.solve import ensemble as ensemble
 from symdeq.solve import solve as solve
+from symdeq.solvers import BDF as BDF
 from symdeq.solvers import AutoSwitch as AutoSwitch
 from symdeq.solvers import Rodas5P as Rodas5P
 from symdeq.solvers import Rosenbrock23 as Rosenbrock23

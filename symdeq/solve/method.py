@@ -11,16 +11,29 @@ from symdeq._errors import ModelError, UnsupportedError
 from symdeq.solve.stiffness import Probe
 from symdeq.solvers import (
     BOSH3,
+    DOP853,
     RODAS5P,
     ROSENBROCK23,
     TSIT5,
     AbstractRosenbrock,
     AutoSwitch,
+    ExplicitTableau,
+    RosenbrockTableau,
 )
 
-# At looser relative tolerances than this, methods of low order take fewer operations for the same error.
-_LOOSE = 3e-3
-_NAMES: dict[Any, str] = {TSIT5: "Tsit5", BOSH3: "Bosh3", RODAS5P: "Rodas5P", ROSENBROCK23: "Rosenbrock23"}
+# Measured in docs/decisions/006-switching.md. At relative tolerances from _LOOSE on, methods of low order take a third
+# fewer operations; down to _TIGHT, an explicit method of order 8 takes fewer than one of order 5, unless its sums over
+# sixteen stages cost more than the equations do.
+_LOOSE = 1e-2
+_TIGHT = 1e-8
+_FEW_STATES = 50
+_NAMES: dict[Any, str] = {
+    TSIT5: "Tsit5",
+    BOSH3: "Bosh3",
+    DOP853: "DOP853",
+    RODAS5P: "Rodas5P",
+    ROSENBROCK23: "Rosenbrock23",
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
     - `solver`: `"auto"`, or any diffrax solver.
     - `kind`: `"ode"` or `"dae"`.
     - `rtol`: the relative tolerance; `None` where it is traced.
-    - `probe`: the time scales at the start.
+    - `probe`: the time scales at the start, and the number of states.
 
     Returns a `Method`. Raises `ModelError` for what is no solver, and `UnsupportedError` for a solver that cannot hold
     algebraic equations.
@@ -76,22 +89,28 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
             f"solver={solver!r} is not a solver.",
             remedy='use "auto", or a diffrax solver such as diffrax.Tsit5() or sd.Rodas5P()',
         )
-    loose = rtol is not None and rtol >= _LOOSE
-    order = f"rtol = {rtol:g} asks for low order" if loose else "the tolerance asks for order 5"
+    explicit, implicit, why = _pair(rtol, kind, probe.states)
     if kind == "dae":
-        method = ("Rosenbrock23", ROSENBROCK23) if loose else ("Rodas5P", RODAS5P)
-        reason = f"algebraic equations need a method for stiff problems; {order}"
-        return Method(AutoSwitch(TSIT5, method[1]), reason, method[0], start_implicit=True)
-    explicit, implicit, name = (
-        (BOSH3, ROSENBROCK23, "Bosh3/Rosenbrock23") if loose else (TSIT5, RODAS5P, "Tsit5/Rodas5P")
-    )
+        reason = f"algebraic equations need a method for stiff problems; {why}"
+        return Method(AutoSwitch(explicit, implicit), reason, _NAMES[implicit], start_implicit=True)
     judged = "stiff from the start" if probe.starts_stiff else "not stiff at the start"
     return Method(
         AutoSwitch(explicit, implicit),
-        f"{order}; by the declared values {judged} ({probe}); it changes over as the steps demand",
-        name,
+        f"{why}; by the declared values {judged} ({probe}); it changes over as the steps demand",
+        f"{_NAMES[explicit]}/{_NAMES[implicit]}",
         start_implicit=probe.starts_stiff,
     )
+
+
+def _pair(rtol: float | None, kind: str, states: int) -> tuple[ExplicitTableau, RosenbrockTableau, str]:
+    """The explicit and the Rosenbrock method for a relative tolerance, `None` where it is traced, and why."""
+    if rtol is None:
+        return TSIT5, RODAS5P, "order 5 serves a tolerance that is not known yet"
+    if rtol >= _LOOSE:
+        return BOSH3, ROSENBROCK23, f"rtol = {rtol:g} asks for low order"
+    if rtol <= _TIGHT and kind == "ode" and states <= _FEW_STATES:
+        return DOP853, RODAS5P, f"rtol = {rtol:g} asks for high order"
+    return TSIT5, RODAS5P, "the tolerance asks for order 5"
 
 
 def _asked_for(solver: dfx.AbstractSolver) -> Method:

@@ -99,29 +99,26 @@ class GeneratedLinearisation(AbstractLinearisation):
             return self.nonzeros
         return jnp.stack(self.nonzeros) if self.nonzeros else jnp.zeros(0, self.dtype)
 
-    def backward_error(self, shift: Array, x: Any, b: Any) -> Array | None:
+    def correction(self, shift: Array, x: Any, b: Any) -> Any:
+        pattern = self.functions.pattern
         if self.functions.generated.vectorised:
-            return self._backward_error_of_arrays(shift, x, b)
+            if not elimination_of(self.functions).rounds:
+                return None
+            diagonal = shift * jnp.asarray(self._mass, self.dtype)
+            residual = diagonal * x - pattern.times(self.nonzeros, x) - b
+            own = np.flatnonzero(pattern.rows == pattern.columns)
+            diagonal = diagonal.at[pattern.rows[own]].add(-self.nonzeros[own], mode="promise_in_bounds")
+            return lax.stop_gradient(jnp.abs(residual / diagonal))
         if not self.functions.has_sparse_lu:
             return None
-        x, b = tuple(x), tuple(b)
-        residual = [shift * xi - bi for xi, bi in zip(x, b, strict=True)]
-        size = [jnp.abs(shift * xi) + jnp.abs(bi) for xi, bi in zip(x, b, strict=True)]
+        parts, right = tuple(x), tuple(b)
+        diagonals = [shift] * len(parts)
+        residuals = [shift * xi - bi for xi, bi in zip(parts, right, strict=True)]
         for (i, j), value in zip(self.functions.generated.sparsity, self.nonzeros, strict=True):
-            product = value * x[j]
-            residual[i], size[i] = residual[i] - product, size[i] + jnp.abs(product)
-        worst = jnp.zeros_like(shift)
-        for r, s in zip(residual, size, strict=True):
-            worst = jnp.maximum(worst, jnp.abs(r) / jnp.where(s == 0, 1, s))
-        return lax.stop_gradient(worst)
-
-    def _backward_error_of_arrays(self, shift: Array, x: Array, b: Array) -> Array | None:
-        if not elimination_of(self.functions).rounds:
-            return None
-        pattern, diagonal = self.functions.pattern, shift * self.mass(x)
-        residual = diagonal - pattern.times(self.nonzeros, x) - b
-        size = jnp.abs(diagonal) + pattern.times(jnp.abs(self.nonzeros), jnp.abs(x)) + jnp.abs(b)
-        return lax.stop_gradient(jnp.max(jnp.abs(residual) / jnp.where(size == 0, 1, size)))
+            residuals[i] = residuals[i] - value * parts[j]
+            if i == j:
+                diagonals[i] = shift - value
+        return lax.stop_gradient(jnp.abs(jnp.stack(residuals) / jnp.stack(diagonals)))
 
 
 @functools.cache

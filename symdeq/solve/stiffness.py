@@ -22,11 +22,13 @@ class Probe:
     - `fastest`: 1 over the spectral radius of the Jacobian, infinite where that is zero.
     - `solution`: the time in which the solution itself changes by its own size.
     - `starts_stiff`: whether stability, and not accuracy, would limit an explicit method from the first step.
+    - `states`: how many there are.
     """
 
     fastest: float
     solution: float
     starts_stiff: bool
+    states: int
 
     def __str__(self) -> str:
         if not math.isfinite(self.fastest):
@@ -46,7 +48,7 @@ def probe(jacobian: np.ndarray, slope: np.ndarray, y0: np.ndarray, duration: flo
     Returns a `Probe`; where a value is not finite, one that starts explicitly.
     """
     if not (np.isfinite(jacobian).all() and np.isfinite(slope).all()):
-        return Probe(math.inf, math.inf, False)
+        return Probe(math.inf, math.inf, False, len(y0))
     if len(y0) <= _EIGENVALUES_UP_TO:
         radius = float(np.max(np.abs(np.linalg.eigvals(jacobian)), initial=0.0))
     else:
@@ -55,4 +57,4 @@ def probe(jacobian: np.ndarray, slope: np.ndarray, y0: np.ndarray, duration: flo
     with np.errstate(divide="ignore"):
         times = (np.abs(y0) + scale) / np.abs(slope)
     solution = min(float(np.min(times, initial=math.inf)), duration)
-    return Probe(fastest, solution, solution > _CLEARLY_STIFF * _STABLE * fastest)
+    return Probe(fastest, solution, solution > _CLEARLY_STIFF * _STABLE * fastest, len(y0))

@@ -6,11 +6,15 @@ They work with any diffrax term of an ordinary differential equation, and know n
 from symdeq.solvers.autoswitch import AutoSwitch as AutoSwitch
 from symdeq.solvers.autoswitch import SwitchState as SwitchState
 from symdeq.solvers.autoswitch import SwitchStats as SwitchStats
+from symdeq.solvers.bdf import BDF as BDF
+from symdeq.solvers.bdf import BDFState as BDFState
+from symdeq.solvers.bdf import BDFStats as BDFStats
+from symdeq.solvers.dop853 import DOP853 as DOP853
 from symdeq.solvers.explicit import ExplicitTableau as ExplicitTableau
 from symdeq.solvers.explicit_tableaus import BOSH3 as BOSH3
 from symdeq.solvers.explicit_tableaus import TSIT5 as TSIT5
 from symdeq.solvers.first_step import FirstStep as FirstStep
-from symdeq.solvers.interpolation import QuarticInterpolation as QuarticInterpolation
+from symdeq.solvers.interpolation import StepInterpolation as StepInterpolation
 from symdeq.solvers.linear import linear_solver as linear_solver
 from symdeq.solvers.linearise import AbstractLinearisation as AbstractLinearisation
 from symdeq.solvers.linearise import DenseLinearisation as DenseLinearisation

@@ -8,15 +8,15 @@ II, section IV.2.
 
 import dataclasses
 import functools
-import operator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jaxtyping import Array
 
-from symdeq.solvers.layout import AbstractLayout, Unrolled, fastest_layout, rolled_layout
-from symdeq.solvers.step import StepInput, StepOutput, differentiated_as, refuse_bad_step
+from symdeq.solvers.layout import combine, layout_of, loop, put
+from symdeq.solvers.step import StepInput, StepOutput, differentiated, filled_up, refuse_bad_step
 
 # Relative to the largest variable; a variable below has no scale of its own.
 _NEGLIGIBLE = 1e-9
@@ -26,85 +26,111 @@ _Row = tuple[float, ...]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExplicitTableau:
-    """The coefficients of an explicit method with S stages, the last of them at the end of the step; hashable by value.
+    """The coefficients of an explicit method with S stages, one of them at the end of the step; hashable by value.
 
     Arguments:
 
     - `order`, `error_order`: of the solution; the power of h with which the error estimate of one step vanishes.
-    - `a`: shape (S, S), zero on and above the diagonal; its last row holds the weights of the solution.
+    - `a`: shape (S, S), zero on and above the diagonal.
     - `times`: the stages' times as fractions of the step, shape (S,).
-    - `b_error`: the weights of the error estimate, shape (S,).
-    - `dense`: shape (3, S), the coefficients k of `QuarticInterpolation` as combinations of h times the stages.
+    - `end`: the stage at the end of the step, whose row of `a` holds the weights of the solution. Those behind it serve
+        the dense output alone.
+    - `b_error`: the weights of the error estimate e, shape (S,).
+    - `b_error_low`: those of an estimate l of lower order, with which the estimate becomes e² / √(e² + l² / 100);
+        `None` for e alone.
+    - `dense`: shape (K, S), the coefficients k of `StepInterpolation` as combinations of h times the stages.
     - `stability`: how far the stability region reaches along the negative real axis.
+    - `edge`, `evidence`: the part of that beyond which a step speaks for stiffness, and how many such steps prove it.
+    - `smooth`: a, where a step whose error is ε relative to the solution speaks for it, half as loudly, already beyond
+        the part a ε^(1 / (error_order + 2)): at tight tolerances it is the error that a stiff variable causes, long
+        before it becomes unstable, which holds the steps.
     """
 
     order: int
     error_order: int
     a: tuple[_Row, ...]
     times: _Row
+    end: int
     b_error: _Row
     dense: tuple[_Row, ...]
     stability: float
+    edge: float = 0.75
+    evidence: int = 5
+    smooth: float = 2.0
+    b_error_low: _Row | None = None
 
     @property
     def ends_twice(self) -> bool:
-        """Whether the last two stages are at the same time, so that they estimate the stiffness at no cost."""
-        return self.times[-1] == self.times[-2]
+        """Whether the stage before the end is at the same time, so that the two estimate the stiffness at no cost."""
+        return self.times[self.end] == self.times[self.end - 1]
 
 
-def explicit_step(tableau: ExplicitTableau, autonomous: bool, start: StepInput) -> StepOutput:
-    """One step, in the layout that is fastest for the state; its derivative is that of the loop over the stages.
+def explicit_step(
+    tableau: ExplicitTableau, autonomous: bool, start: StepInput, coefficients: int | None = None
+) -> StepOutput:
+    """One step.
 
     Arguments:
 
     - `autonomous`: that f does not depend on t, so that stages at different times may be compared.
+    - `coefficients`: of the dense output, at least as many as the method has; zeros fill up.
     """
-    layout = fastest_layout(start.y)
-    rolled = functools.partial(_step, tableau, autonomous, rolled_layout(start.y))
-    fast = functools.partial(_step, tableau, autonomous, layout) if isinstance(layout, Unrolled) else rolled
-    return differentiated_as(fast, rolled, start)
+    return differentiated(functools.partial(_step, tableau, autonomous, coefficients or len(tableau.dense)), start)
 
 
-def _step(tableau: ExplicitTableau, autonomous: bool, layout: AbstractLayout, start: StepInput) -> StepOutput:
+def _step(tableau: ExplicitTableau, autonomous: bool, coefficients: int, start: StepInput) -> StepOutput:
     term, t, h, _, _, args = start
-    y0, stages = layout.vector(start.y), len(tableau.times)
-    h_y = h.astype(jax.tree.leaves(y0)[0].dtype)
+    layout, stages, end = layout_of(start.y), len(tableau.times), tableau.end
+    y0 = layout.vector(start.y)
+    h_y = h.astype(y0.dtype)
     rows, times = np.array(tableau.a[1:])[:, None, :], np.array(tableau.times[1:])
 
     def field(s, y):
         return layout.vector(term.vf(t + layout.row(times, s) * h, layout.state(y), args))
 
-    def after(moved):
-        return jax.tree.map(lambda v, w: v + h_y * w, y0, moved)
-
     def stage(s, carry):
         store, y, _ = carry
-        (moved,) = layout.combine(store, layout.row(rows, s))
-        y_next = after(moved)
-        return layout.put(store, s + 1, field(s, y_next)), y_next, y
+        (moved,) = combine(store, layout.row(rows, s))
+        y_next = y0 + h_y * moved
+        return put(store, s + 1, field(s, y_next)), y_next, y
 
-    store = layout.put(layout.empty(stages, y0), 0, layout.vector(start.f))
-    store, y, y_before = layout.loop(stages - 1, stage, (store, y0, y0))
-    f, f_before = store[stages - 1], store[stages - 2]
-    error, *dense = (_scaled(h_y, v, y0) for v in layout.combine(store, np.array([tableau.b_error, *tableau.dense])))
-    k0, k1, k2 = (layout.state(k) for k in dense)
+    store = put(jnp.zeros((stages, *y0.shape), y0.dtype), 0, layout.vector(start.f))
+    store, y, y_before = loop(stages - 1, stage, (store, y0, y0))
+    if end < stages - 1:
+        y, y_before = (y0 + h_y * moved for moved in combine(store, np.array([tableau.a[end], tableau.a[end - 1]])))
+    f, f_before = store[end], store[end - 1]
+    low = [] if tableau.b_error_low is None else [tableau.b_error_low]
+    error, *others = (h_y * v for v in combine(store, np.array([tableau.b_error, *low, *tableau.dense])))
     if not (tableau.ends_twice or autonomous):
         # The embedded solution is a second point at the end of the step; its vector field costs one evaluation.
-        y_before = jax.tree.map(operator.sub, y, error)
-        f_before = field(stages - 2, y_before)
-    size = jnp.abs(h_y) * _growth(f, f_before, y, y_before, y0)
-    y, error = refuse_bad_step(y, error, f)
-    return StepOutput(y=layout.state(y), error=layout.state(error), dense=(k0, k1, k2), f=layout.state(f), size=size)
+        y_before = y - error
+        f_before = field(end - 1, y_before)
+    if low:
+        both = jnp.sqrt(error**2 + others[0] ** 2 / 100)
+        error = error * (jnp.abs(error) / jnp.where(both == 0, 1, both))
+    weight = _weight(y0, y)
+    rate = _largest(f - f_before, weight) / jnp.maximum(_largest(y - y_before, weight), _tiny(y))
+    deviation = _largest(error, weight)
+    y, error = refuse_bad_step(y, lax.stop_gradient(error), f)
+    return StepOutput(
+        y=layout.state(y),
+        error=layout.state(error),
+        dense=filled_up(tuple(layout.state(k) for k in others[len(low) :]), coefficients),
+        f=layout.state(f),
+        rate=rate,
+        deviation=deviation,
+    )
 
 
-def _scaled(h: Any, v: Any, like: Any) -> Any:
-    return jax.tree.map(jnp.zeros_like, like) if v is None else jax.tree.map(lambda w: h * w, v)
-
-
-def _growth(f: Any, f_before: Any, y: Any, y_before: Any, y0: Any) -> Any:
-    """The quotient |f - f'| / |y - y'| in the maximum norm relative to y, which sees even a small stiff variable."""
-    f, f_before, y, y_before, y0 = (jnp.stack(jax.tree.leaves(v)) for v in (f, f_before, y, y_before, y0))
-    tiny = jnp.finfo(y.dtype).tiny
+def _weight(y0: Array, y: Array) -> Array:
+    """The sizes of the variables, so that even a small stiff one is seen."""
     weight = jnp.maximum(jnp.abs(y0), jnp.abs(y))
-    weight = jnp.maximum(weight, jnp.max(weight) * _NEGLIGIBLE) + tiny
-    return jnp.max(jnp.abs(f - f_before) / weight) / jnp.maximum(jnp.max(jnp.abs(y - y_before) / weight), tiny)
+    return jnp.maximum(weight, jnp.max(weight) * _NEGLIGIBLE) + _tiny(y)
+
+
+def _largest(v: Array, weight: Array) -> Array:
+    return jnp.max(jnp.abs(v) / weight)
+
+
+def _tiny(v: Array) -> Any:
+    return jnp.finfo(v.dtype).tiny

@@ -1,4 +1,4 @@
-"""The explicit methods that a switching solver may start with."""
+"""The explicit methods of diffrax that a switching solver may start with."""
 
 import functools
 
@@ -21,7 +21,7 @@ def _lower(method: dfx.ButcherTableau) -> _Rows:
 
 
 def quartic(method: dfx.ButcherTableau, weights: np.ndarray) -> _Rows:
-    """The coefficients of `QuarticInterpolation` that equal y0 + h Σ b_i(θ) k_i.
+    """The coefficients of `StepInterpolation` that equal y0 + h Σ b_i(θ) k_i.
 
     Arguments:
 
@@ -34,7 +34,7 @@ def quartic(method: dfx.ButcherTableau, weights: np.ndarray) -> _Rows:
 
 
 def hermite(method: dfx.ButcherTableau) -> _Rows:
-    """The coefficients of `QuarticInterpolation` that give the cubic through the values and slopes at both ends."""
+    """The coefficients of `StepInterpolation` that give the cubic through the values and slopes at both ends."""
     b, unit = np.asarray(method.b_sol), np.eye(len(method.b_sol))
     return _rows(np.array([unit[0] - b, 2 * b - unit[0] - unit[-1], 0 * b]))
 
@@ -68,12 +68,13 @@ def _tableau(method: dfx.ButcherTableau, order: int, dense: _Rows, stability: fl
         error_order=order,
         a=_lower(method),
         times=(0.0, *(float(c) for c in method.c)),
+        end=len(method.c),
         b_error=tuple(float(v) for v in np.asarray(method.b_error)),
         dense=dense,
         stability=stability,
     )
 
 
-TSIT5 = _tableau(dfx.Tsit5.tableau, 5, quartic(dfx.Tsit5.tableau, TSIT5_WEIGHTS), 3.5)
+TSIT5 = _tableau(dfx.Tsit5.tableau, 5, quartic(dfx.Tsit5.tableau, TSIT5_WEIGHTS), 3.51)
 # Bogacki and Shampine, A 3(2) pair of Runge-Kutta formulas, Applied Mathematics Letters 2 (1989) 321-325.
-BOSH3 = _tableau(dfx.Bosh3.tableau, 3, hermite(dfx.Bosh3.tableau), 2.5)
+BOSH3 = _tableau(dfx.Bosh3.tableau, 3, hermite(dfx.Bosh3.tableau), 2.51)

@@ -8,24 +8,25 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 
-class QuarticInterpolation(dfx.AbstractLocalInterpolation):
-    """y(θ) = (1 - θ) y0 + θ (y1 + (1 - θ) (k0 + θ (k1 + θ k2))), θ = (t - t0) / (t1 - t0).
+class StepInterpolation(dfx.AbstractLocalInterpolation):
+    """y(θ) = (1 - θ) y0 + θ (y1 + (1 - θ) (k0 + θ (k1 + θ (k2 + …)))), θ = (t - t0) / (t1 - t0).
 
-    Every polynomial of degree four through y0 and y1 has this form, so explicit and implicit steps can follow each
-    other under one interpolation, as Hairer and Wanner write that of their Rosenbrock code RODAS.
+    Every polynomial through y0 and y1 has this form, one of degree d with d - 1 coefficients, so steps of different
+    methods can follow each other under one interpolation. Hairer and Wanner write that of their Rosenbrock code RODAS
+    so.
 
     Arguments:
 
     - `t0`, `t1`: the ends of the step.
     - `y0`, `y1`: the solution there.
-    - `k`: the three coefficients, each of the structure of y.
+    - `k`: the coefficients, each of the structure of y.
     """
 
     t0: Any
     t1: Any
     y0: PyTree
     y1: PyTree
-    k: tuple[PyTree, PyTree, PyTree]
+    k: tuple[PyTree, ...]
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> PyTree:
         """The solution at `t0`, or the increment from `t0` to `t1`."""
@@ -34,8 +35,11 @@ class QuarticInterpolation(dfx.AbstractLocalInterpolation):
         empty = self.t1 == self.t0
         theta = jnp.where(empty, 0, t0 - self.t0) / jnp.where(empty, 1, self.t1 - self.t0)
 
-        def value(y0, y1, k0, k1, k2):
+        def value(y0, y1, *k):
             s = theta.astype(jnp.result_type(y0))
-            return (1 - s) * y0 + s * (y1 + (1 - s) * (k0 + s * (k1 + s * k2)))
+            inner = k[-1]
+            for coefficient in reversed(k[:-1]):
+                inner = coefficient + s * inner
+            return (1 - s) * y0 + s * (y1 + (1 - s) * inner)
 
         return jax.tree.map(value, self.y0, self.y1, *self.k)

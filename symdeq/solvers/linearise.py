@@ -57,12 +57,12 @@ class AbstractLinearisation(eqx.Module):
         """Factorise W = shift M - J and return the solve b -> x with W x = b."""
         return functools.partial(self.solve, self.factors(shift))
 
-    def backward_error(self, shift: Array, x: PyTree, b: PyTree) -> Array | None:
-        """The componentwise relative residual of W x = b, or `None` where factors with pivoting make it needless.
+    def correction(self, shift: Array, x: PyTree, b: PyTree) -> PyTree | None:
+        """About the error of a solution of W x = b, or `None` where factors with pivoting make it needless.
 
-        That is max_i |W x - b|_i / (|W| |x| + |b|)_i (Oettli and Prager, Numer. Math. 6, 1964), a scalar. A solver
-        rejects a step where it is not small, so a linearisation whose elimination order is fixed in advance must give
-        it.
+        That is |W x - b| over the diagonal of W, what one step of Jacobi's iteration would change, of the structure of
+        y. A solver counts it as an error of its step, so a linearisation whose elimination order is fixed in advance
+        must give it. It is in the units of x, so a state that has decayed to nothing may be wrong by more than itself.
         """
         return None
 

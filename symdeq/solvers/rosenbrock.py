@@ -11,24 +11,23 @@ next.
 
 import dataclasses
 import functools
-import operator
 from typing import Any, ClassVar
 
 import diffrax as dfx
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from symdeq.solvers.interpolation import QuarticInterpolation
-from symdeq.solvers.layout import AbstractLayout, Unrolled, fastest_layout, rolled_layout
+from symdeq.solvers.interpolation import StepInterpolation
+from symdeq.solvers.layout import combine, layout_of, loop, put
 from symdeq.solvers.linearise import linearise
 from symdeq.solvers.step import (
     StepInput,
     StepOutput,
-    differentiated_as,
+    differentiated,
     field_at_start,
+    filled_up,
     finish,
     first_field,
     refuse_bad_step,
@@ -50,7 +49,9 @@ class RosenbrockTableau:
     - `times`: c_s as fractions of the step, shape (S,).
     - `d`: D, shape (S,), the factors of h df/dt.
     - `b`, `b_error`: the weights of the solution and of the error estimate, shape (S,).
-    - `dense`: shape (3, S), the coefficients k of `QuarticInterpolation` as combinations of the stages.
+    - `dense`: shape (K, S), the coefficients k of `StepInterpolation` as combinations of the stages.
+    - `b_defect`: the weights of an estimate of the dense output's error where the ends of the step are exact, shape
+        (S,), if the method needs one. The larger of the two estimates counts.
     """
 
     order: int
@@ -63,6 +64,7 @@ class RosenbrockTableau:
     b: _Row
     b_error: _Row
     dense: tuple[_Row, ...]
+    b_defect: _Row | None = None
 
 
 def padded(rows: tuple[_Row, ...], stages: int) -> tuple[_Row, ...]:
@@ -79,7 +81,7 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
 
     tableau: eqx.AbstractClassVar[RosenbrockTableau]
     term_structure: ClassVar = dfx.AbstractTerm
-    interpolation_cls: ClassVar = QuarticInterpolation
+    interpolation_cls: ClassVar = StepInterpolation
 
     def order(self, terms: Any) -> int:
         return self.tableau.order
@@ -100,17 +102,21 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
         return finish(y0, out, out.f)
 
 
-def rosenbrock_step(tableau: RosenbrockTableau, start: StepInput) -> StepOutput:
-    """One step, in the layout that is fastest for the state; its derivative is that of the loop over the stages."""
-    layout, rolled = fastest_layout(start.y), functools.partial(_step, tableau, rolled_layout(start.y))
-    fast = functools.partial(_step, tableau, layout) if isinstance(layout, Unrolled) else rolled
-    return differentiated_as(fast, rolled, start)
+def rosenbrock_step(tableau: RosenbrockTableau, start: StepInput, coefficients: int | None = None) -> StepOutput:
+    """One step.
+
+    Arguments:
+
+    - `coefficients`: of the dense output, at least as many as the method has; zeros fill up.
+    """
+    return differentiated(functools.partial(_step, tableau, coefficients or len(tableau.dense)), start)
 
 
-def _step(tableau: RosenbrockTableau, layout: AbstractLayout, start: StepInput) -> StepOutput:
+def _step(tableau: RosenbrockTableau, coefficients: int, start: StepInput) -> StepOutput:
     term, t, h, _, _, args = start
-    y0, stages = layout.vector(start.y), len(tableau.b)
-    h_y = h.astype(jax.tree.leaves(y0)[0].dtype)
+    layout, stages = layout_of(start.y), len(tableau.b)
+    y0 = layout.vector(start.y)
+    h_y = h.astype(y0.dtype)
     # Row s belongs to what follows the solve of stage s: the argument of the next stage, at the end the solution
     # itself.
     rows = np.stack([[*tableau.a[1:], tableau.b], [*tableau.c[1:], (0.0,) * stages]], axis=1)
@@ -118,31 +124,36 @@ def _step(tableau: RosenbrockTableau, layout: AbstractLayout, start: StepInput) 
     local = linearise(term, t, start.y, args)
     shift = 1 / (h_y * tableau.gamma)
     solve = local.factorise(shift)
-    drift = None if local.dfdt is None else jax.tree.map(lambda v: h_y * v, layout.vector(local.dfdt))
-
-    def right_side(f, coupled, factor):
-        if coupled is not None:
-            coupled = layout.vector(local.mass(layout.state(coupled)))
-            # A division by h, not a product with 1 / h: XLA never duplicates it when it fuses, so the code stays small.
-            f = jax.tree.map(lambda v, q: v + q / h_y, f, coupled)
-        if drift is not None and not (isinstance(factor, float) and factor == 0):
-            f = jax.tree.map(lambda v, w: v + factor * w, f, drift)
-        return f
+    drift = None if local.dfdt is None else h_y * layout.vector(local.dfdt)
 
     def stage(s, carry):
         store, b, _ = carry
-        store = layout.put(store, s, layout.vector(solve(layout.state(b))))
-        moved, coupled = layout.combine(store, layout.row(rows, s))
-        y = y0 if moved is None else jax.tree.map(operator.add, y0, moved)
+        store = put(store, s, layout.vector(solve(layout.state(b))))
+        moved, coupled = combine(store, layout.row(rows, s))
+        y = y0 + moved
         f = layout.vector(term.vf(t + layout.row(times, s) * h, layout.state(y), args))
-        return store, right_side(f, coupled, layout.row(d, s)), y
+        # A division by h, not a product with 1 / h: XLA never duplicates it when it fuses, so the code stays small.
+        b = f + layout.vector(local.mass(layout.state(coupled))) / h_y
+        return store, b if drift is None else b + layout.row(d, s) * drift, y
 
-    b = right_side(layout.vector(start.f), None, tableau.d[0])
-    store, f, y = layout.loop(stages, stage, (layout.empty(stages, y0), b, y0))
-    error, *dense = layout.combine(store, np.array([tableau.b_error, *tableau.dense]))
-    zero = jax.tree.map(jnp.zeros_like, y0)
-    k0, k1, k2 = (layout.state(zero if k is None else k) for k in dense)
-    backward_error = local.backward_error(shift, layout.state(store[0]), layout.state(b))
-    y, error = refuse_bad_step(y, error, f, backward_error)
-    size = jnp.abs(h_y) * local.norm()
-    return StepOutput(y=layout.state(y), error=layout.state(error), dense=(k0, k1, k2), f=layout.state(f), size=size)
+    f0 = layout.vector(start.f)
+    b = f0 if drift is None else f0 + tableau.d[0] * drift
+    store, f, y = loop(stages, stage, (jnp.zeros((stages, *y0.shape), y0.dtype), b, y0))
+    estimates = [tableau.b_error] if tableau.b_defect is None else [tableau.b_error, tableau.b_defect]
+    combined = combine(store, np.array([*estimates, *tableau.dense]))
+    error, dense = combined[0], combined[len(estimates) :]
+    if tableau.b_defect is not None:
+        error = jnp.maximum(jnp.abs(error), jnp.abs(combined[1]))
+    correction = local.correction(shift, layout.state(store[0]), layout.state(b))
+    if correction is not None:
+        correction = layout.vector(correction)
+        error = jnp.maximum(jnp.abs(error), max(map(abs, tableau.b)) * correction)
+    y, error = refuse_bad_step(y, error, f, store[0], correction)
+    return StepOutput(
+        y=layout.state(y),
+        error=layout.state(error),
+        dense=filled_up(tuple(layout.state(k) for k in dense), coefficients),
+        f=layout.state(f),
+        rate=local.norm(),
+        deviation=jnp.zeros((), y0.dtype),
+    )

@@ -27,13 +27,15 @@ class StepInput(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """The end of a step: solution, error estimate, dense output, vector field, and `size`, h times the stiffness."""
+    """The end of a step: solution, error estimate, the coefficients of `StepInterpolation`, vector field, the
+    stiffness |λ| (`rate`), and the largest error estimate relative to the solution (`deviation`)."""
 
     y: PyTree
     error: PyTree
-    dense: tuple[PyTree, PyTree, PyTree]
+    dense: tuple[PyTree, ...]
     f: PyTree
-    size: Array
+    rate: Array
+    deviation: Array
 
 
 def unwrap(terms: Any, t0: Any, t1: Any) -> tuple[Any, Any, Any]:
@@ -74,40 +76,35 @@ def field_at_start(term: Any, t: Any, y: PyTree, args: PyTree, kept: PyTree, mad
     return lax.cond(made_jump, lambda: term.vf(t, y, args), lambda: kept)
 
 
-def differentiated_as(
-    fast: Callable[[StepInput], StepOutput], rolled: Callable[[StepInput], StepOutput], start: StepInput
-) -> StepOutput:
-    """`fast(start)`, whose derivatives are those of `rolled(start)`: the same mathematics in a form that compiles
-    sooner.
+def differentiated(step: Callable[[StepInput], StepOutput], start: StepInput) -> StepOutput:
+    """`step(start)`, with a derivative that survives a step that overflowed.
 
-    A step that overflowed is one that the step size controller rejects, so its derivative is put to zero: left alone,
-    the reverse pass would multiply the zero that comes back from a rejected step by an infinity and get NaN.
+    The step size controller rejects such a step, so its derivative is put to zero: left alone, the reverse pass would
+    multiply the zero that comes back from a rejected step by an infinity and get NaN.
     """
     if not all(_closes_over_nothing(leaf) for leaf in jax.tree.leaves((start.term, start.args))):
         # A derivative rule may not meet a traced value that hides in a closure, so such values become arguments.
-        same = fast is rolled
-        rolled = eqx.filter_closure_convert(rolled, start)
-        fast = rolled if same else eqx.filter_closure_convert(fast, start)
-    return _with_rule(fast, rolled, start)
+        step = eqx.filter_closure_convert(step, start)
+    return _with_rule(step, start)
 
 
 @eqx.filter_custom_jvp
-def _with_rule(fast: Any, rolled: Any, start: StepInput) -> StepOutput:
-    return fast(start)
+def _with_rule(step: Any, start: StepInput) -> StepOutput:
+    return step(start)
 
 
 @_with_rule.def_jvp
 def _rule(primals: Any, tangents: Any) -> tuple[StepOutput, StepOutput]:
-    leaves, structure = jax.tree.flatten(primals[1:])
-    t_leaves = structure.flatten_up_to(tangents[1:])
+    leaves, structure = jax.tree.flatten(primals)
+    t_leaves = structure.flatten_up_to(tangents)
     moving = [i for i, tangent in enumerate(t_leaves) if tangent is not None]
 
-    def step(*values: Any) -> StepOutput:
+    def rerun(*values: Any) -> StepOutput:
         changed = dict(zip(moving, values, strict=True))
-        rolled, start = jax.tree.unflatten(structure, [changed.get(i, leaf) for i, leaf in enumerate(leaves)])
-        return rolled(start)
+        step, start = jax.tree.unflatten(structure, [changed.get(i, leaf) for i, leaf in enumerate(leaves)])
+        return step(start)
 
-    out, derivative = jax.linearize(step, *(leaves[i] for i in moving))
+    out, derivative = jax.linearize(rerun, *(leaves[i] for i in moving))
     finite = _all_finite((out.y, out.error, out.f))
     return out, derivative(*(jnp.where(finite, t_leaves[i], 0) for i in moving))
 
@@ -120,22 +117,33 @@ def _closes_over_nothing(leaf: Any) -> bool:
     )
 
 
-def refuse_bad_step(y: PyTree, error: PyTree, f: PyTree, backward_error: Array | None = None) -> tuple[PyTree, PyTree]:
+def refuse_bad_step(
+    y: PyTree, error: PyTree, f: PyTree, x: Array | None = None, correction: Array | None = None
+) -> tuple[PyTree, PyTree]:
     """The end of a step and its error estimate: NaN and infinity where a number overflowed or the linear solve failed.
 
     An infinite estimate lets the step size controller try a smaller step, in which shift M dominates the matrix of a
     solve. The end becomes NaN so that a solve with fixed steps, which asks for no estimate, cannot keep it unseen; an
     infinite end would moreover give diffrax's controller the quotient of two infinities for the next step size.
+
+    Arguments:
+
+    - `x`, `correction`: what a linear solve gave, and about what it is wrong by; `None` where that is no question.
     """
     good = _all_finite((y, f))
-    if backward_error is not None:
-        good = good & (backward_error <= jnp.sqrt(jnp.finfo(backward_error.dtype).eps))
+    if x is not None and correction is not None:
+        good = good & (jnp.max(correction) <= jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.max(jnp.abs(x)))
     y = jax.tree.map(lambda v: jnp.where(good, v, jnp.nan), y)
     return y, jax.tree.map(lambda v: jnp.where(good, v, jnp.inf), error)
 
 
 def _all_finite(tree: PyTree) -> Array:
     return jnp.isfinite(sum(jnp.sum(v) for v in jax.tree.leaves(tree)))
+
+
+def filled_up(dense: tuple[PyTree, ...], coefficients: int) -> tuple[PyTree, ...]:
+    """The coefficients of a dense output of lower degree as those of one of higher degree."""
+    return dense + (jax.tree.map(jnp.zeros_like, dense[0]),) * (coefficients - len(dense))
 
 
 def finish(y0: PyTree, out: StepOutput, solver_state: Any) -> tuple[PyTree, PyTree, dict[str, Any], Any, dfx.RESULTS]:

@@ -132,13 +132,10 @@ class SparseLinearisation(AbstractLinearisation):
 
         return lambda b: lax.custom_linear_solve(product, tuple(b), solve=lower_then_upper, transpose_solve=transposed)
 
-    def backward_error(self, shift, x, b):
-        worst = jnp.zeros(())
-        for row, right in zip(self._matrix(shift), b, strict=True):
-            residual = sum(v * w for v, w in zip(row, x, strict=True)) - right
-            scale = sum(abs(v) * abs(w) for v, w in zip(row, x, strict=True)) + abs(right)
-            worst = jnp.maximum(worst, abs(residual) / jnp.maximum(scale, jnp.finfo(scale.dtype).tiny))
-        return worst
+    def correction(self, shift, x, b):
+        rows = self._matrix(shift)
+        residuals = [sum(v * w for v, w in zip(row, x, strict=True)) - c for row, c in zip(rows, b, strict=True)]
+        return tuple(abs(r / rows[i][i]) for i, r in enumerate(residuals))
 
 
 @linearise.register(SparseTerm)

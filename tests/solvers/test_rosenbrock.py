@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from symdeq._errors import ModelError, UnsupportedError
-from symdeq.solvers import RODAS5P, ROSENBROCK23, MassTerm, Rodas5P, Rosenbrock23, linearise
+from symdeq.solvers import RODAS5P, ROSENBROCK23, MassTerm, Rodas5P, Rosenbrock23, StepInterpolation, linearise
 from symdeq.solvers.rosenbrock import rosenbrock_step
 from symdeq.solvers.step import StepInput
 
@@ -127,6 +127,46 @@ def test_step_size_control_meets_the_tolerance(method):
     for tolerance in (1e-4, 1e-6):
         sol = solve(driven, solver, y0, 2.0, tolerance=tolerance)
         assert np.abs(table(sol.ys)[:, -1] - driven_exactly(2.0)).max() < 20 * tolerance
+
+
+def test_the_error_of_the_dense_output_is_seen_where_the_ends_of_the_step_are_exact():
+    # Prothero and Robinson's equation in the stiff limit: y follows t⁵, whatever the step.
+    def f(t, y, args):
+        return (-1e9 * (y[0] - t**5) + 5 * t**4,)
+
+    start = StepInput(
+        dfx.ODETerm(f), jnp.asarray(0.0), jnp.asarray(1.0), (jnp.asarray(0.0),), (jnp.asarray(0.0),), None
+    )
+    out = rosenbrock_step(RODAS5P, start)
+    np.testing.assert_allclose(out.y[0], 1.0, rtol=1e-8)
+    path = StepInterpolation(t0=0.0, t1=1.0, y0=start.y, y1=out.y, k=out.dense)
+    off = [float(path.evaluate(s)[0]) - s**5 for s in np.linspace(0, 1, 41)]
+    np.testing.assert_allclose(2 * out.error[0], np.abs(off).max(), rtol=0.05)
+
+
+def test_the_estimate_of_the_dense_output_vanishes_faster_than_the_error_where_the_equation_is_not_stiff():
+    # The conditions up to order 5 on weights of the stages in their classical form: one row a rooted tree.
+    stages, assumed = len(RODAS5P.b), np.array(RODAS5P.b_defect)
+    g = np.linalg.inv(np.eye(stages) / RODAS5P.gamma - np.array(RODAS5P.c))
+    alpha = np.array(RODAS5P.a) @ g
+    beta, a = alpha + g, alpha.sum(axis=1)
+    b = beta.sum(axis=1)
+    low = [np.ones(stages), b, a**2, beta @ b, a**3, a * (alpha @ b), beta @ a**2, beta @ beta @ b]
+    high = [a**4, a**2 * (alpha @ b), (alpha @ b) ** 2, a * (alpha @ a**2), a * (alpha @ beta @ b)]
+    high += [beta @ a**3, beta @ (a * (alpha @ b)), beta @ beta @ a**2, beta @ beta @ beta @ b]
+    np.testing.assert_allclose(np.array(low + high) @ g.T @ assumed, 0, atol=1e-14)
+    np.testing.assert_allclose(np.array(low) @ g.T @ np.array(RODAS5P.b_error), 0, atol=1e-13)
+    assert np.abs(np.array(high) @ g.T @ np.array(RODAS5P.b_error)).max() > 1e-2
+
+
+def test_saved_values_of_prothero_and_robinson_s_equation_are_right_between_the_steps():
+    def f(t, y, args):
+        return (-1e6 * (y[0] - jnp.sin(t + np.pi / 4)) + jnp.cos(t + np.pi / 4),)
+
+    ts = np.linspace(0.25, 10, 40)
+    for tolerance in (1e-3, 1e-6, 1e-9):
+        sol = solve(f, Rodas5P(), (jnp.asarray(np.sin(np.pi / 4)),), 10.0, tolerance=tolerance, ts=jnp.asarray(ts))
+        assert np.abs(table(sol.ys)[0] - np.sin(ts + np.pi / 4)).max() < 3 * tolerance
 
 
 def test_rober():
@@ -278,8 +318,8 @@ def test_an_inaccurate_or_singular_solve_is_rejected():
 
 
 class _Sabotaged(SparseLinearisation):
-    def backward_error(self, shift, x, b):
-        return jnp.where(shift < 1 / (RODAS5P.gamma * 1e-3), 1e-3, 0.0)
+    def correction(self, shift, x, b):
+        return tuple(jnp.where(shift < 1 / (RODAS5P.gamma * 1e-3), 1e-3 * abs(v), 0.0) for v in x)
 
 
 class _SabotagedTerm(SparseTerm):
