@@ -29,17 +29,20 @@ _PART = 0.5
 # What is left is eliminated as a dense matrix once this part of it is filled, and it is not tiny.
 _DENSE_FROM = 0.5
 _DENSE_AT_LEAST = 12
+# An inverse costs more than factors and saves in every solve. Measured with eight solves: it wins up to 40 unknowns.
+_INVERTED_UP_TO = 40
 
 Position = tuple[int, int]
 
 
 class Factors(NamedTuple):
-    """L, D and U with unit diagonals, entries by round (`None` where a round has none), and the dense rest."""
+    """L, D and U with unit diagonals, entries by round (`None` where a round has none), and the dense rest: its inverse,
+    or its factors."""
 
     lower: tuple[Array | None, ...]
     upper: tuple[Array | None, ...]
     pivots: Array
-    rest: tuple[Array, Array] | None
+    rest: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +112,8 @@ class Elimination:
                 entries = entries.at[part.target].add(-update, mode="promise_in_bounds")
         rest = None
         if self.rest:
-            rest = linear.factorise(entries[self.size - self.rest**2 :].reshape(self.rest, self.rest))
+            square = entries[self.size - self.rest**2 :].reshape(self.rest, self.rest)
+            rest = linear.inverse(square) if self._inverts else linear.factorise(square)
         pivots = _take(entries, self.pivots)
         upper = tuple(
             _take(entries, np.arange(*part.upper)) / _take(pivots, part.upper_row) if part.upper_row.size else None
@@ -122,7 +126,7 @@ class Elimination:
         x = _take(b, self.order)
         for part, lower in zip(self.rounds, factors.lower, strict=True):
             x = _subtracted(x, part.lower_row, lower, part.lower_column)
-        x = self._divided(x, factors, linear.substitute)
+        x = self._divided(x, factors, transposed=False)
         for part, upper in reversed(tuple(zip(self.rounds, factors.upper, strict=True))):
             x = _subtracted(x, part.upper_row, upper, part.upper_column)
         return _take(x, self.place)
@@ -132,17 +136,27 @@ class Elimination:
         x = _take(b, self.order)
         for part, upper in zip(self.rounds, factors.upper, strict=True):
             x = _subtracted(x, part.upper_column, upper, part.upper_row)
-        x = self._divided(x, factors, linear.substitute_transposed)
+        x = self._divided(x, factors, transposed=True)
         for part, lower in reversed(tuple(zip(self.rounds, factors.lower, strict=True))):
             x = _subtracted(x, part.lower_column, lower, part.lower_row)
         return _take(x, self.place)
 
-    def _divided(self, x: Array, factors: Factors, substitute: Any) -> Array:
+    @property
+    def _inverts(self) -> bool:
+        """Whether the dense rest is inverted; a matrix without a sparse part is left to an LU with pivoting."""
+        return bool(self.rounds) and self.rest <= _INVERTED_UP_TO
+
+    def _divided(self, x: Array, factors: Factors, transposed: bool) -> Array:
         """The middle of a solve: the diagonal of the sparse part, and the dense rest."""
         if factors.rest is None:
             return x / factors.pivots
         sparse = self.n - self.rest
-        return jnp.concatenate([x[:sparse] / factors.pivots, substitute(factors.rest, x[sparse:])])
+        tail = x[sparse:]
+        if self._inverts:
+            tail = jnp.sum(factors.rest.T * tail if transposed else factors.rest * tail, axis=1)
+        else:
+            tail = (linear.substitute_transposed if transposed else linear.substitute)(factors.rest, tail)
+        return jnp.concatenate([x[:sparse] / factors.pivots, tail])
 
 
 _SCATTER: dict[str, Any] = {"mode": "promise_in_bounds", "unique_indices": True}
