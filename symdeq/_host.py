@@ -8,22 +8,38 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from symdeq import codegen
 from symdeq._lookup import Compiled
 
+# A dense Jacobian of a thousand states takes 8 MB, its eigenvalues a second.
+_DENSE_UP_TO = 1000
 
-def jacobian(functions: codegen.Functions, t: float, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """The Jacobian at a point, shape (n, n)."""
+
+def jacobian(functions: codegen.Functions, t: float, y: np.ndarray, p: np.ndarray) -> Any:
+    """The Jacobian at a point, shape (n, n): an array, or a sparse one of SciPy beyond a thousand states."""
     on_host = codegen.host_functions(functions.generated)
     if on_host is None:
-        return np.asarray(functions.jacobian_dense(t, jnp.asarray(y), jnp.asarray(p)))
-    matrix = np.zeros((len(y), len(y)))
-    with np.errstate(all="ignore"):
-        values = on_host["jac"](t, np.asarray(y), np.asarray(p))
+        values = np.asarray([float(v) for v in functions.jac(t, jnp.asarray(y), jnp.asarray(p))])
+    else:
+        with np.errstate(all="ignore"):
+            values = np.array([float(v) for v in on_host["jac"](t, np.asarray(y), np.asarray(p))])
     pattern = functions.pattern
-    matrix[pattern.rows, pattern.columns] = [float(v) for v in values]
-    return matrix
+    matrix = csr_array((values, (pattern.rows, pattern.columns)), shape=pattern.shape)
+    return matrix if len(y) > _DENSE_UP_TO else matrix.toarray()
+
+
+def is_finite(jacobian: Any) -> bool:
+    """Whether every entry of a Jacobian is finite."""
+    return bool(np.isfinite(jacobian.data if issparse(jacobian) else jacobian).all())
+
+
+def spectral_radius(jacobian: Any) -> float:
+    """The largest modulus of an eigenvalue; of a sparse Jacobian the infinity norm, which bounds it."""
+    if issparse(jacobian):
+        return float(np.max(abs(jacobian).sum(axis=1), initial=0.0))
+    return float(np.max(np.abs(np.linalg.eigvals(jacobian)), initial=0.0))
 
 
 def slopes(functions: codegen.Functions, ts: Any, ys: Any, p: Any) -> np.ndarray:
@@ -42,7 +58,7 @@ def slopes(functions: codegen.Functions, ts: Any, ys: Any, p: Any) -> np.ndarray
 
 
 @lru_cache(maxsize=256)
-def declared_start(compiled: Compiled, t0: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def declared_start(compiled: Compiled, t0: float) -> tuple[Any, np.ndarray, np.ndarray]:
     """Jacobian, slope and state at the start by the declared values."""
     generated = compiled.functions.generated
     p = np.array([s.value for s in compiled.system.params], dtype=float)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from symdeq import _xla
+from symdeq import _host, _xla
 
 if TYPE_CHECKING:
     from symdeq.compiled import Model
 
 
+@functools.singledispatch
+def linear_algebra(functions: Any) -> str:
+    """How the matrices of a model's steps are solved with, in a few words; the room that does it registers its own."""
+    return "dense LU with pivoting"
+
+
 def report(model: Model) -> str:
     """A page about a compiled model: what was eliminated, structure, size of the code, stiffness, precision."""
-    system, generated = model.system, model.generated
+    system = model.system
     structure, n = system.structure, len(system.states)
     assert structure is not None
     kind = (
@@ -28,7 +35,7 @@ def report(model: Model) -> str:
         algebraic = [s.name for s, m in zip(system.states, structure.mass, strict=True) if not m]
         lines.append(f"  algebraic   {_listed(algebraic)}")
     lines += [f"  constant    {invariant.expression}" for invariant in structure.invariants[:6]]
-    linear = "sparse LU" if generated.factorise is not None else "dense LU with pivoting"
+    linear = linear_algebra(model.functions)
     lines.append(f"  Jacobian    {len(structure.sparsity)} of {n * n} entries are non-zero; {linear}")
     counts = ", ".join(f"{p.name} {p.operations}" for p in model.compiled.programs.functions if p.operations)
     lines.append(f"  operations  {counts}")
@@ -47,8 +54,13 @@ def _stiffness(model: Model) -> str:
     jacobian, _, _ = model.declared_start(0.0)
     import numpy as np
 
-    if not np.isfinite(jacobian).all():
+    if not _host.is_finite(jacobian):
         return "unknown: the Jacobian is not finite at the declared values"
+    if not isinstance(jacobian, np.ndarray):
+        norm = _host.spectral_radius(jacobian)
+        return (
+            f"time scales at the start of {1 / norm:.2g} or more" if norm else "no time scales at the declared values"
+        )
     sizes = np.abs(np.linalg.eigvals(jacobian)) if len(jacobian) else np.zeros(0)
     sizes = sizes[sizes > 1e-12 * max(float(np.max(sizes, initial=0.0)), 1e-300)]
     if not len(sizes):

@@ -211,11 +211,14 @@ def differentiate(
             known[line.target] = known.get(guards[line.target], {})
             continue
         row: dict[int, sp.Expr] = {}
-        through = [known[s] for s in line.expression.free_symbols if s in known]
-        for k in sorted(set().union(*through)):
-            derivative = Differentiator(lambda s, k=k: known.get(s, {}).get(k, sp.Integer(0)), line.comment or line)(
-                line.expression
-            )
+        # Term by term, so that a long sum is not gone through for every variable in it.
+        terms: dict[int, list[sp.Basic]] = {}
+        for term in sp.Add.make_args(line.expression):
+            for k in set().union(*(known[s] for s in term.free_symbols if s in known)):
+                terms.setdefault(k, []).append(term)
+        for k, involved in sorted(terms.items()):
+            derive = Differentiator(lambda s, k=k: known.get(s, {}).get(k, sp.Integer(0)), line.comment or line)
+            derivative = sp.Add(*map(derive, involved))
             if derivative != 0:
                 row[k] = derivative
         if line.target in used:

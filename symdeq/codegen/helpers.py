@@ -21,6 +21,11 @@ def sinc_derivative(x):
     apart, square = jnp.where(near, 1.0, x), jnp.where(near, x, 0.0) ** 2
     terms = 1 - square / 10 * (1 - square / 28 * (1 - square / 54 * (1 - square / 88 * (1 - square / 130))))
     return jnp.where(near, -x / 3 * terms, (jnp.cos(apart) - jnp.sin(apart) / apart) / apart)''',
+    "half_power": '''\
+def half_power(x, whole):
+    """x to the power of a whole number from 1 on and a half; so is its derivative at 0."""
+    apart = jnp.where(x == 0, 1.0, x)
+    return jnp.where(x == 0, 0.0, x**whole * jnp.sqrt(apart))''',
     "log_or_zero": '''\
 def log_or_zero(x):
     """log(x), 0 at 0."""

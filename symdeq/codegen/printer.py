@@ -87,11 +87,20 @@ _RELATIONS = {sp.Gt: ">", sp.Ge: ">=", sp.Lt: "<", sp.Le: "<=", sp.Eq: "==", sp.
 
 
 _HALF = sp.Rational(1, 2)
+# A square root and a few products take a fraction of the time of a general power.
+_LARGEST_HALF = 8
 
 
 def _whole(exponent: sp.Expr) -> sp.Expr:
     """A whole number as an integer: JAX multiplies for `x**2` and calls a power function for `x**2.0`."""
     return sp.Integer(int(exponent)) if exponent.is_Float and float(exponent).is_integer() else exponent
+
+
+def _halved(exponent: sp.Expr) -> bool:
+    """Whether an exponent is 3/2, 5/2 and so on."""
+    if not (exponent.is_Rational or exponent.is_Float):
+        return False
+    return 1 < float(exponent) <= _LARGEST_HALF and float(exponent) % 1 == 0.5
 
 
 class JaxSource(StrPrinter):
@@ -190,6 +199,9 @@ class JaxSource(StrPrinter):
             return self._print(base)
         if exponent.is_number and exponent.is_negative:
             return f"1 / {self._factor(sp.Pow(base, -exponent, evaluate=False))}"
+        if _halved(exponent):
+            self.helpers.add("half_power")
+            return f"half_power({self._print(base)}, {int(exponent - _HALF)})"
         tight = PRECEDENCE["Pow"] + 1
         return f"{self.parenthesize(base, tight)}**{self.parenthesize(exponent, tight)}"
 
@@ -209,7 +221,7 @@ class JaxSource(StrPrinter):
             exponent = _whole(item.exp)
             if exponent == 1:
                 return self._level(item.base, text)
-            if exponent == _HALF:
+            if exponent == _HALF or _halved(exponent):
                 return PRECEDENCE["Atom"]
             return PRECEDENCE["Mul"] if exponent.is_number and exponent.is_negative else PRECEDENCE["Pow"]
         return precedence(item)

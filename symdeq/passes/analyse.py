@@ -14,8 +14,10 @@ from symdeq.model.algebra import multiplied_out
 from symdeq.model.symbols import Time
 from symdeq.passes.matching import ordered_blocks
 
-# Invariants are looked for while there are at most this many terms: the search is cubic in them.
+# Invariants are looked for while there are at most this many terms, and while the digits of the coefficients times the
+# equations are at most so many: exact elimination takes a second for 10 million.
 _MOST_TERMS = 3000
+_MOST_DIGITS = 10_000_000
 
 
 def analyse(system: System) -> System:
@@ -99,6 +101,8 @@ def _invariants(system: System, mass: tuple[int, ...]) -> tuple[Invariant, ...]:
             columns[sp.Symbol(f"_{i}")] = len(columns)
     n, width = len(system.equations), len(columns)
     if width == 0:
+        return ()
+    if n * sum(v.p.bit_length() + v.q.bit_length() for v in entries.values()) > _MOST_DIGITS:
         return ()
     sparse: dict[int, dict] = {}
     for (i, j), value in entries.items():

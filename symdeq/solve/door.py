@@ -21,9 +21,11 @@ from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
 from symdeq.solve.method import Method, choose
+from symdeq.solve.ode import elimination_of
 from symdeq.solve.saveat import check_saveat
 from symdeq.solve.stiffness import probe
-from symdeq.solvers import AutoSwitch, FirstStep
+from symdeq.solvers import BDF, AutoSwitch, FirstStep
+from symdeq.solvers.elimination import Elimination
 
 _TOLERANCES = {"float64": (1e-6, 1e-9), "float32": (1e-4, 1e-7)}
 # Numbers kept for a gradient with a checkpoint at every step; without recomputation it takes a third less time.
@@ -139,7 +141,8 @@ def check(
             f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
         )
-    adjoint = _adjoint(adjoint, int(max_steps), len(model.states))
+    method = _method(model, solver, rtol, atol, t0, t1)
+    adjoint = _adjoint(adjoint, int(max_steps), len(model.states), method)
     if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
         plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
     ):
@@ -147,7 +150,6 @@ def check(
             "BacksolveAdjoint needs times to save at.",
             remedy="give saveat an array of times, or diffrax.SaveAt(t1=True)",
         )
-    method = _method(model, solver, rtol, atol, t0, t1)
     request = Request(
         model=model,
         t0=jnp.asarray(t0),
@@ -213,8 +215,11 @@ def _tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Ar
     return value
 
 
-def _adjoint(adjoint: Any, max_steps: int, n: int) -> dfx.AbstractAdjoint:
-    """By default reverse mode, with a checkpoint at every step where that is little memory, else with diffrax's few."""
+def _adjoint(adjoint: Any, max_steps: int, n: int, method: Method) -> dfx.AbstractAdjoint:
+    """By default reverse mode, with a checkpoint at every step where that is little memory, else with diffrax's few.
+
+    Those of a multistep method hold its factors.
+    """
     if isinstance(adjoint, dfx.AbstractAdjoint):
         return adjoint
     if adjoint != "auto":
@@ -222,7 +227,7 @@ def _adjoint(adjoint: Any, max_steps: int, n: int) -> dfx.AbstractAdjoint:
             f"adjoint={adjoint!r} is not a way to differentiate.",
             remedy='use "auto", or a diffrax adjoint such as diffrax.ForwardMode() or diffrax.DirectAdjoint()',
         )
-    every_step = max_steps * n <= _MOST_CHECKPOINTED
+    every_step = max_steps * n <= _MOST_CHECKPOINTED and not isinstance(method.solver, BDF)
     return dfx.RecursiveCheckpointAdjoint(checkpoints=max_steps if every_step else None)
 
 
@@ -272,4 +277,6 @@ def _method(model: Model, solver: Any, rtol: Array, atol: Array, t0: Array, t1: 
     scale = float(np.max(atol)) / known if known is not None and concrete(atol) else 1e-3
     duration = abs(float(t1) - float(t0)) if concrete(t0, t1) else math.inf
     start = model.declared_start(float(t0) if concrete(t0) else 0.0)
-    return choose(solver, kind=model.kind, rtol=known, probe=probe(*start, duration, scale))
+    elimination = elimination_of(model.functions) if model.generated.vectorised else None
+    dense = elimination.rest if isinstance(elimination, Elimination) else 0
+    return choose(solver, kind=model.kind, rtol=known, probe=probe(*start, duration, scale), dense=dense)

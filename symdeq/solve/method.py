@@ -10,6 +10,7 @@ import diffrax as dfx
 from symdeq._errors import ModelError, UnsupportedError
 from symdeq.solve.stiffness import Probe
 from symdeq.solvers import (
+    BDF,
     BOSH3,
     DOP853,
     RODAS5P,
@@ -27,6 +28,9 @@ from symdeq.solvers import (
 _LOOSE = 1e-2
 _TIGHT = 1e-8
 _FEW_STATES = 50
+# Where so much of a factorisation is dense, it is most of a Rosenbrock step (docs/decisions/007-bdf.md).
+_MANY_DENSE = 128
+_MODERATE = 1e-5
 _NAMES: dict[Any, str] = {
     TSIT5: "Tsit5",
     BOSH3: "Bosh3",
@@ -64,7 +68,7 @@ class Method:
         return isinstance(self.solver, dfx.AbstractAdaptiveSolver)
 
 
-def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Method:
+def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: int = 0) -> Method:
     """The method for a model.
 
     Arguments:
@@ -73,15 +77,16 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
     - `kind`: `"ode"` or `"dae"`.
     - `rtol`: the relative tolerance; `None` where it is traced.
     - `probe`: the time scales at the start, and the number of states.
+    - `dense`: the unknowns of each factorisation that are left to a dense one.
 
     Returns a `Method`. Raises `ModelError` for what is no solver, and `UnsupportedError` for a solver that cannot hold
     algebraic equations.
     """
     if isinstance(solver, dfx.AbstractSolver):
-        if kind == "dae" and not isinstance(solver, AbstractRosenbrock | AutoSwitch):
+        if kind == "dae" and not isinstance(solver, AbstractRosenbrock | AutoSwitch | BDF):
             raise UnsupportedError(
                 f"{type(solver).__name__} cannot solve a model with algebraic equations.",
-                remedy='use solver="auto", sd.Rodas5P() or sd.Rosenbrock23()',
+                remedy='use solver="auto", sd.Rodas5P(), sd.Rosenbrock23() or sd.BDF()',
             )
         return _asked_for(solver)
     if solver != "auto":
@@ -89,6 +94,9 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe) -> Metho
             f"solver={solver!r} is not a solver.",
             remedy='use "auto", or a diffrax solver such as diffrax.Tsit5() or sd.Rodas5P()',
         )
+    if dense >= _MANY_DENSE and rtol is not None and rtol <= _MODERATE and probe.surely_stiff:
+        reason = f"{dense} unknowns of each factorisation are dense, which a multistep method computes seldom; {probe}"
+        return Method(BDF(), reason, "BDF")
     explicit, implicit, why = _pair(rtol, kind, probe.states)
     if kind == "dae":
         reason = f"algebraic equations need a method for stiff problems; {why}"

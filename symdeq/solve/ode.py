@@ -13,9 +13,12 @@ from jax import lax
 from jaxtyping import Array
 
 from symdeq._errors import UnsupportedError
+from symdeq._report import linear_algebra
 from symdeq.codegen import Functions
 from symdeq.solvers import AbstractLinearisation, linearise
-from symdeq.solvers.elimination import Elimination, dense, eliminate
+from symdeq.solvers.elimination import Elimination
+from symdeq.solvers.krylov import Krylov, krylov
+from symdeq.solvers.ordering import dense, eliminate
 
 # Up to this many unknowns a matrix of a model with algebraic equations is factorised densely, with pivoting.
 _PIVOTED_UP_TO = 200
@@ -122,13 +125,19 @@ class GeneratedLinearisation(AbstractLinearisation):
 
 
 @functools.cache
-def elimination_of(functions: Functions) -> Elimination:
-    """The order in which the matrices of a model are factorised; densely and with pivoting where it has constraints."""
+def elimination_of(functions: Functions) -> Elimination | Krylov:
+    """How the matrices of a model are solved with: densely and with pivoting where it has constraints, by sparse
+    elimination where that does not fill up, else iteratively."""
     generated = functions.generated
-    sparse = generated.vectorised and (all(generated.mass) or len(generated.mass) > _PIVOTED_UP_TO)
-    return (
-        eliminate(len(generated.mass), generated.sparsity) if sparse else dense(len(generated.mass), generated.sparsity)
-    )
+    n, sparsity = len(generated.mass), generated.sparsity
+    if generated.vectorised and (all(generated.mass) or n > _PIVOTED_UP_TO):
+        return eliminate(n, sparsity) or krylov(n, sparsity) or dense(n, sparsity)
+    return dense(n, sparsity)
+
+
+@linear_algebra.register(Functions)
+def _(functions: Any) -> str:
+    return "sparse LU" if functions.has_sparse_lu else str(elimination_of(functions))
 
 
 @linearise.register(GeneratedTerm)

@@ -1,4 +1,5 @@
-"""diffrax solvers that diffrax lacks: Rosenbrock methods, and one that switches between explicit and Rosenbrock steps.
+"""diffrax solvers that diffrax lacks: Rosenbrock methods, backward differentiation of variable order, and a solver that
+switches between explicit and Rosenbrock steps.
 
 They work with any diffrax term of an ordinary differential equation, and know nothing of symdeq's models.
 """

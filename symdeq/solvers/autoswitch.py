@@ -1,9 +1,9 @@
 """The switching solver: an explicit and a Rosenbrock method inside one diffrax solve, chosen step by step.
 
-The explicit method is left when most of its last accepted steps were held at the edge of its stability region:
-Shampine, Stiffness and nonstiff differential equation solvers II, ACM TOMS 3 (1977) 44-53. It is taken up again when
-the Rosenbrock method's steps are too short to pay for what they cost: Petzold, SIAM J. Sci. Stat. Comput. 4 (1983)
-136-148. `docs/decisions/006-switching.md` has the measurements behind the numbers.
+The explicit method is left when most of its last accepted steps were held at the edge of its stability region, or by
+the error that a stiff variable causes: Shampine, Stiffness and nonstiff differential equation solvers II, ACM TOMS 3
+(1977) 44-53. It is taken up again when the Rosenbrock method's steps are too short to pay for what they cost: Petzold,
+SIAM J. Sci. Stat. Comput. 4 (1983) 136-148. `docs/decisions/006-switching.md` has the measurements behind the numbers.
 """
 
 from typing import Any, ClassVar

@@ -72,26 +72,6 @@ def factorise(matrix: Float[Array, "n n"]) -> _Factors:
     return packed, permutation
 
 
-def inverse(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """The inverse of a matrix, by Gauss-Jordan elimination without pivoting: whoever calls checks the solution.
-
-    Arguments:
-
-    - `matrix`: W, shape (n, n).
-    """
-    index = lax.iota(jnp.int32, matrix.shape[0])
-
-    def sweep(k, a):
-        own = (index == k).astype(a.dtype)
-        row, column = _row(a, k), _column(a, k)
-        row = jnp.where(index == k, 1, row) / row[k]
-        a = jnp.where(index[None, :] == k, 0, a)
-        a = lax.dynamic_update_index_in_dim(a, jnp.zeros_like(row), k, 0)
-        return a - (jnp.where(index == k, 0, column) - own)[:, None] * row[None, :]
-
-    return lax.fori_loop(0, matrix.shape[0], sweep, matrix)
-
-
 def substitute(factors: _Factors, b: Float[Array, " n"]) -> Float[Array, " n"]:
     """Solve W x = b from the factors of W."""
     packed, permutation = factors

@@ -1,4 +1,4 @@
-"""What a Rosenbrock step asks of a differential equation: its Jacobian, its time derivative, its mass matrix, a solve.
+"""What an implicit step asks of a differential equation: its Jacobian, its time derivative, its mass matrix, a solve.
 
 `linearise` is the seam: a term class that knows more than its vector field (a sparse Jacobian, generated code for the
 solve) registers its own implementation; every other term gets automatic differentiation and a dense LU.
@@ -106,7 +106,8 @@ class MassTerm(dfx.AbstractTerm):
     """The term of M y' = f(t, y, args) with a constant mass matrix, possibly singular.
 
     A singular M makes a differential-algebraic equation; its index must be 1, and the initial values must satisfy the
-    algebraic equations. Only the Rosenbrock methods and the switching solver of this package accept the term.
+    algebraic equations. Only the solvers of this package accept the term: the Rosenbrock methods, the switching solver,
+    and `BDF`.
 
     Arguments:
 

@@ -17,7 +17,7 @@ def _program(*body: Assignment, outputs: tuple) -> Program:
 
 def _run(program: Program, values: tuple[float, ...]) -> list[float]:
     known: dict[Any, Any] = dict(zip(program.arguments, map(sp.Float, values), strict=True))
-    for line in program.body:
+    for line in program.assignments:
         known[line.target] = line.expression.xreplace(known)
     return [float(sp.Float(o.xreplace(known))) for o in program.outputs]
 
@@ -31,8 +31,8 @@ def test_shared_work_is_done_once_and_dead_work_not_at_all() -> None:
     )
     shared = share(program)
     verify(shared)
-    assert d not in {line.target for line in shared.body}
-    assert sum(line.expression.has(sp.sin) for line in shared.body) == 1
+    assert d not in {line.target for line in shared.assignments}
+    assert sum(line.expression.has(sp.sin) for line in shared.assignments) == 1
     assert shared.operations < program.operations
     np.testing.assert_allclose(_run(shared, (0.3, 0.7, 1.1)), _run(program, (0.3, 0.7, 1.1)), rtol=1e-14)
 
@@ -40,20 +40,20 @@ def test_shared_work_is_done_once_and_dead_work_not_at_all() -> None:
 def test_what_is_shared_as_a_whole_keeps_its_name_and_comment() -> None:
     program = _program(Assignment(a, x + y), Assignment(b, 1 / (x + y), "b = 1/(x + y)"), outputs=(b, a))
     shared = share(program)
-    assert [str(line) for line in shared.body] == ["a = x + y", "b = 1/a    # b = 1/(x + y)"]
+    assert [str(line) for line in shared.assignments] == ["a = x + y", "b = 1/a    # b = 1/(x + y)"]
     commented = _program(Assignment(a, x + y, "a = x + y"), Assignment(b, (x + y) ** 2), outputs=(b, a))
-    assert [str(line) for line in share(commented).body] == ["a = x + y    # a = x + y", "b = a**2"]
+    assert [str(line) for line in share(commented).assignments] == ["a = x + y    # a = x + y", "b = a**2"]
 
 
 def test_equal_assignments_are_merged_in_value() -> None:
     program = _program(Assignment(a, x * y, "a = x*y"), Assignment(b, x * y, "b = x*y"), outputs=(a, b))
-    assert [str(line) for line in share(program).body] == ["a = x*y    # a = x*y", "b = a    # b = x*y"]
+    assert [str(line) for line in share(program).assignments] == ["a = x*y    # a = x*y", "b = a    # b = x*y"]
 
 
 def test_renamings_vanish() -> None:
     program = _program(Assignment(a, x), Assignment(b, sp.Integer(3)), Assignment(c, a * b + y), outputs=(c, a, b))
     shared = share(program)
-    assert [str(line) for line in shared.body] == ["c = 3*x + y"]
+    assert [str(line) for line in shared.assignments] == ["c = 3*x + y"]
     assert shared.outputs == (c, x, sp.Integer(3))
 
 

@@ -70,7 +70,7 @@ def test_derivatives_of_a_system_against_substitution() -> None:
     ):
         wanted = reference(system, [sp.diff(full[i], variables[k]) for i, k in pattern], *point)
         known: dict[Any, Any] = dict(zip(programs[name].arguments, (0.0, *point[1], *point[2]), strict=True))
-        for line in programs[name].body:
+        for line in programs[name].assignments:
             known[line.target] = line.expression.xreplace({s: sp.Float(w) for s, w in known.items()})
         np.testing.assert_allclose([float(known[o]) for o in programs[name].outputs], wanted, rtol=1e-12)
 

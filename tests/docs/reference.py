@@ -23,7 +23,7 @@ _SECTIONS = (
     ("Solving", "[Solving](guide/solving.md)", ("solve", "Solution")),
     ("Ensembles", "[Ensembles](guide/ensembles.md)", ("ensemble", "EnsembleSolution")),
     ("Fitting", "[Fitting](guide/fitting.md)", ()),
-    ("Solvers", "[Solvers for diffrax users](guide/solvers.md)", ("AutoSwitch", "Rodas5P", "Rosenbrock23")),
+    ("Solvers", "[Solvers for diffrax users](guide/solvers.md)", ("AutoSwitch", "Rodas5P", "Rosenbrock23", "BDF")),
     (
         "Errors and warnings",
         "All derive from `SymdeqError` or `SymdeqWarning`",
@@ -38,7 +38,16 @@ _SECTIONS = (
         ),
     ),
 )
-_SOLVERS = ("MassTerm", "SwitchStats", "linearise", "AbstractLinearisation", "AbstractRosenbrock", "RosenbrockTableau")
+_SOLVERS = (
+    "MassTerm",
+    "SwitchStats",
+    "BDFStats",
+    "linearise",
+    "AbstractLinearisation",
+    "AbstractRosenbrock",
+    "RosenbrockTableau",
+    "ExplicitTableau",
+)
 # Made by other calls, never by their own; or made by the generated constructor of a class with inner fields.
 _WITHOUT_CALL = (
     "Model",
@@ -55,7 +64,9 @@ _CALLS = {
     "states": "states(x=..., y=...)",
     "parameters": "parameters(a=..., b=...)",
     "AutoSwitch": "AutoSwitch(explicit=TSIT5, implicit=RODAS5P, start_implicit=False)",
-    "RosenbrockTableau": "RosenbrockTableau(*, order, error_order, gamma, a, c, times, d, b, b_error, dense)",
+    "RosenbrockTableau": (
+        "RosenbrockTableau(*, order, error_order, gamma, a, c, times, d, b, b_error, dense, b_defect=None)"
+    ),
 }
 # Public to other rooms of the package, and of no use to anybody else.
 _INNER = {

@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symdeq.solvers.elimination import dense, eliminate
+from symdeq.solvers import ordering
+from symdeq.solvers.elimination import Elimination
+from symdeq.solvers.ordering import dense
+
+
+def eliminate(n: int, sparsity: tuple) -> Elimination:
+    plan = ordering.eliminate(n, sparsity)
+    assert plan is not None
+    return plan
 
 
 def chain(n: int) -> set:
