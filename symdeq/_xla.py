@@ -1,9 +1,12 @@
-"""One option of XLA's CPU backend that makes a solver step cost what it costs in C.
+"""Two options for the CPU that make a small solve cost what it costs in C.
 
 XLA compiles a small `while` loop into one native function, and runs a larger one operation by operation. What counts as
 small is a number of bytes touched in an iteration, by default a few hundred, which most solves exceed. The option has
 to be in `XLA_FLAGS` before the first computation of the process. `docs/decisions/002-xla-option.md` has the
 measurements behind the value.
+
+JAX hands a program of more than about a thousand operations to another thread, which takes longer to wake up than many
+a solve takes. In the calling thread it runs at once: `docs/decisions/010-calling-thread.md`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from enum import Enum
 from symdeq._errors import SymdeqWarning
 
 _KEY = "xla_cpu_small_while_loop_byte_threshold"
+_DISPATCH = "jax_cpu_enable_async_dispatch"
 _FLAG = "--xla_backend_extra_options="
 _SWITCH = "SYMDEQ_XLA_TUNING"
 _COST = "3 to 10 times slower"
@@ -55,7 +59,16 @@ def tune() -> Tuning:
         )
         return Tuning.too_late
     os.environ["XLA_FLAGS"] = _with_option(flags)
+    _run_in_calling_thread()
     return Tuning.active
+
+
+def _run_in_calling_thread() -> None:
+    """Small programs on the CPU run where they are called, unless the environment says otherwise."""
+    import jax
+
+    if _DISPATCH.upper() not in os.environ:
+        jax.config.update(_DISPATCH, False)
 
 
 def _with_option(flags: str) -> str:

@@ -29,6 +29,15 @@ def test_set_on_import():
     assert _xla._KEY in flags
 
 
+DISPATCH = "import symdeq, jax; print(jax.config.read('jax_cpu_enable_async_dispatch'))"
+
+
+def test_small_programs_run_in_the_calling_thread():
+    assert run(DISPATCH) == ["False"]
+    assert run(DISPATCH, SYMDEQ_XLA_TUNING="0") == ["True"]
+    assert run(DISPATCH, JAX_CPU_ENABLE_ASYNC_DISPATCH="1") == ["True"]
+
+
 def test_switched_off():
     assert run(PROGRAM, SYMDEQ_XLA_TUNING="0")[0] == "disabled"
 

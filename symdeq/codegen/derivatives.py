@@ -213,7 +213,7 @@ def differentiate(
         row: dict[int, sp.Expr] = {}
         # Term by term, so that a long sum is not gone through for every variable in it.
         terms: dict[int, list[sp.Basic]] = {}
-        for term in sp.Add.make_args(line.expression):
+        for term in sp.Add.make_args(line.expression):  # pyright: ignore[reportArgumentType]
             for k in set().union(*(known[s] for s in term.free_symbols if s in known)):
                 terms.setdefault(k, []).append(term)
         for k, involved in sorted(terms.items()):

@@ -61,6 +61,10 @@ def _ready(peer: AbstractPeer | AbstractBatch) -> Callable[[dict[str, Any]], dic
         import symdeq  # noqa: F401  # sets XLA's option, which has to come before the first computation
     elif "symdeq" in sys.modules:
         raise RuntimeError("symdeq was imported in the process of another peer")
+    if peer.flags is Flags.option:
+        import jax
+
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
     with contextlib.suppress(MissingTool):  # which each request will be answered with
         _warm_up(peer)  # what is imported and set up once in a process is part of no problem's time
     prepared: dict[str, Work] = {}
