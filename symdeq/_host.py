@@ -21,7 +21,7 @@ def jacobian(functions: codegen.Functions, t: float, y: np.ndarray, p: np.ndarra
     """The Jacobian at a point, shape (n, n): an array, or a sparse one of SciPy beyond a thousand states."""
     on_host = codegen.host_functions(functions.generated)
     if on_host is None:
-        values = np.asarray([float(v) for v in functions.jac(t, jnp.asarray(y), jnp.asarray(p))])
+        values = np.asarray(functions.jac(t, jnp.asarray(y), jnp.asarray(p)))
     else:
         with np.errstate(all="ignore"):
             values = np.array([float(v) for v in on_host["jac"](t, np.asarray(y), np.asarray(p))])

@@ -90,7 +90,8 @@ class _Writer:
         scalars = [line.target for line in program.body if isinstance(line, Assignment)]
         reserved = {*used, *(f"{letter}{i}" for letter in "gsz" for i in range(2 * len(program.body) + 2))}
         self._names = unique_names([*scalars, *program.arguments], {}, {"np", *reserved})
-        self.like = next((name for name, group in program.inputs if not isinstance(group, sp.Symbol) and group), "")
+        # An empty array has a type too, as of a model without parameters.
+        self.like = next(name for name, group in program.inputs if not isinstance(group, sp.Symbol))
 
     def statement(self, line: Assignment | Group | Sums) -> None:
         if isinstance(line, Assignment):

@@ -111,7 +111,8 @@ class GeneratedLinearisation(AbstractLinearisation):
             residual = diagonal * x - pattern.times(self.nonzeros, x) - b
             own = np.flatnonzero(pattern.rows == pattern.columns)
             diagonal = diagonal.at[pattern.rows[own]].add(-self.nonzeros[own], mode="promise_in_bounds")
-            return lax.stop_gradient(jnp.abs(residual / diagonal))
+            # A constraint need not contain its own unknown; its residual then stands for itself.
+            return lax.stop_gradient(jnp.abs(residual / jnp.where(diagonal == 0, 1, diagonal)))
         if not self.functions.has_sparse_lu:
             return None
         parts, right = tuple(x), tuple(b)

@@ -93,6 +93,21 @@ def test_a_multistep_method_is_chosen_for_a_large_dense_rest() -> None:
     assert sd.solve(model, 10.0, rtol=1e-3, saveat=[10.0]).method.name == "Tsit5/Rodas5P"
 
 
+def test_a_large_model_without_parameters() -> None:
+    x = [sd.state(f"x{i}", 1.0 + i) for i in range(80)]
+    rates = [-3 * x[i] + x[i - 1] * x[(i + 1) % 80] / (1 + x[i] ** 2) for i in range(80)]
+    model = sd.compile(sd.System([Eq(D(v), r) for v, r in zip(x, rates, strict=True)], name="bare"))
+    assert model.generated.vectorised
+
+    def rhs(t, y):
+        return -3 * y + np.roll(y, 1) * np.roll(y, -1) / (1 + y**2)
+
+    sol = sd.solve(model, 2.0, saveat=[2.0], rtol=1e-8, atol=1e-10)
+    start = np.arange(80) + 1.0
+    expected = scipy.integrate.solve_ivp(rhs, (0.0, 2.0), start, "Radau", rtol=1e-10, atol=1e-12).y[:, -1]
+    np.testing.assert_allclose(sol.ys[0], expected, rtol=1e-6)
+
+
 def test_vmap_of_a_large_model_equals_single_solves() -> None:
     model = sd.compile(brusselator_1d(50).build())
     solve = lambda a: sd.solve(model.replace(a=a), 0.2, saveat=[0.2]).ys  # noqa: E731
