@@ -181,14 +181,18 @@ def _torn(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> Solved
     explicit: list[Equation] = []
     torn: list[sp.Symbol] = []
     refused: set[int] = set()
+    bent: set[sp.Symbol] = set()  # explicit unknowns that depend on others by a nonlinear rearrangement
     while unknown:
         known = None
         for i in left:
             if len(inside[i]) == 1 and i not in refused:
                 (symbol,) = inside[i]
                 value = _next_value(equations[i], symbol, symbols)
-                if value is not None:
+                bends = _bent_by(equations[i], symbol, symbols, value)
+                if value is not None and not bends & bent:
                     known = symbol
+                    if bends or value.free_symbols & bent:
+                        bent.add(symbol)
                     explicit.append(Equation(symbol, value, equations[i].origins))
                     del left[i]
                     break
@@ -206,6 +210,19 @@ def _torn(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> Solved
         explicit=tuple(explicit),
         torn=tuple((torn[j] if j >= 0 else spare.pop(0), _residual(e)) for e, j in zip(residuals, match, strict=True)),
     )
+
+
+def _bent_by(equation: Equation, symbol: sp.Symbol, block: Sequence[sp.Symbol], value: sp.Expr | None) -> set[sp.Basic]:
+    """The unknowns of the block that a value depends on nonlinearly, where the equation was rearranged for it.
+
+    One such step is harmless. A chain of them compounds its powers: `f + f**3 = g` solved for `g`, and so on for forty
+    neighbours, has the power 3**40 of the first.
+    """
+    if value is None or equation.lhs == symbol:
+        return set()
+    others = {other for other in block if other in value.free_symbols}
+    parts = {other: linear_parts(value, other) for other in others}
+    return {other for other, part in parts.items() if part is None or part[0].free_symbols & others}
 
 
 def _next_value(equation: Equation, symbol: sp.Symbol, block: Sequence[sp.Symbol]) -> sp.Expr | None:

@@ -200,4 +200,5 @@ def _states(n: int) -> str:
 
 
 def is_traced(members: Members) -> bool:
+    """Whether the values are those of a program that is being traced."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(members))

@@ -69,6 +69,7 @@ def plot(
 
 
 def check_xscale(xscale: Any) -> None:
+    """Raise `ModelError` for what is no scale of the time axis."""
     if xscale not in ("auto", "linear", "log"):
         raise ModelError(f'xscale must be "auto", "linear" or "log", not {xscale!r}.', remedy="use one of them")
 

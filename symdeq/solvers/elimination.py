@@ -2,7 +2,7 @@
 
 The pattern is known when the program is built, so the order of elimination and the fill-in are worked out beforehand
 and become tables of positions. A chain or a band takes about as many rounds as a cyclic reduction, a grid those of a
-nested dissection, a bordered matrix one; what is left when the rest has filled up is a dense matrix with pivoting. The
+nested dissection, a bordered matrix one; what is left when the rest has filled up is a dense matrix. The
 length of the program grows with the number of rounds, not with that of the unknowns.
 """
 
@@ -81,7 +81,7 @@ class Elimination:
         return f"LU in {len(self.rounds)} rounds{rest}"
 
     def factorise(self, values: Array, shift: Array, mass: np.ndarray) -> Factors:
-        """Factors of `shift * M - J`; without pivoting outside of the dense rest.
+        """Factors of `shift * M - J`; without pivoting if there is a sparse part.
 
         Arguments:
 

@@ -54,6 +54,7 @@ class Layout:
 
 
 def layout_of(y: PyTree) -> Layout:
+    """The layout of states of the structure, shapes and types of `y`."""
     leaves, structure = jax.tree.flatten(y)
     return Layout(structure=structure, leaves=tuple(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in leaves))
 

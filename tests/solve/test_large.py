@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.optimize
 import sympy as sp
 
 import symdeq as sd
@@ -119,3 +120,26 @@ def test_explicit_methods_of_diffrax_take_array_code() -> None:
     model = sd.compile(brusselator_1d(50).build())
     sol = sd.solve(model, 0.01, saveat=[0.01], solver=dfx.Tsit5())
     np.testing.assert_allclose(sol.ys, sd.solve(model, 0.01, saveat=[0.01]).ys, rtol=1e-5)
+
+
+def test_a_ring_of_nonlinear_constraints_against_scipy() -> None:
+    """Newton's method finds the constraints' unknowns, and a state's own equation is integrated by SciPy."""
+    n = 24
+    x = [sd.state(f"x{i}", float(1 + 0.5 * np.sin(6 * i / n))) for i in range(n)]
+    f = [sd.state(f"f{i}", sd.guess(0.5)) for i in range(n)]
+    rates = [Eq(D(x[i]), f[i] - x[i]) for i in range(n)]
+    fields = [Eq(0, f[i] + f[i] ** 3 - x[i] - (f[i - 1] + f[(i + 1) % n]) * 3 / 10) for i in range(n)]
+    sol = sd.solve(sd.compile(sd.System(rates + fields, name="ring")), 5.0, saveat=[5.0])
+
+    def field(y: np.ndarray) -> np.ndarray:
+        eye = np.eye(n)
+        neighbours = 0.3 * (np.roll(eye, 1, 0) + np.roll(eye, -1, 0))
+        found = scipy.optimize.root(
+            lambda z: z + z**3 - y - neighbours @ z, np.full(n, 0.5), jac=lambda z: np.diag(1 + 3 * z**2) - neighbours
+        )
+        assert found.success
+        return found.x
+
+    start = 1 + 0.5 * np.sin(6 * np.arange(n) / n)
+    expected = scipy.integrate.solve_ivp(lambda t, y: field(y) - y, (0.0, 5.0), start, rtol=1e-9, atol=1e-11).y[:, -1:]
+    assert scaled_error(sol, tuple(s.name for s in x), expected.T, 1e-6, 1e-9) < 20
