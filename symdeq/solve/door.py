@@ -20,6 +20,7 @@ from symdeq._errors import ModelError, SymdeqWarning
 from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
+from symdeq.solve.gradient import Automatic, adjoint_of
 from symdeq.solve.method import Method, choose
 from symdeq.solve.ode import elimination_of
 from symdeq.solve.saveat import check_saveat
@@ -28,8 +29,6 @@ from symdeq.solvers import BDF, AutoSwitch, FirstStep
 from symdeq.solvers.elimination import Elimination
 
 _TOLERANCES = {"float64": (1e-6, 1e-9), "float32": (1e-4, 1e-7)}
-# Numbers kept for a gradient with a checkpoint at every step; without recomputation it takes a third less time.
-_MOST_CHECKPOINTED = 200_000
 
 
 class Request(eqx.Module):
@@ -43,7 +42,7 @@ class Request(eqx.Module):
     atol: Array
     start_implicit: Array
     saveat: dfx.SaveAt
-    adjoint: dfx.AbstractAdjoint
+    adjoint: Automatic | dfx.AbstractAdjoint
     method: Method = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
     at_steps: bool = eqx.field(static=True)
@@ -142,7 +141,7 @@ def check(
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
         )
     method = _method(model, solver, rtol, atol, t0, t1)
-    adjoint = _adjoint(adjoint, int(max_steps), len(model.states), method)
+    adjoint = adjoint_of(adjoint, int(max_steps), len(model.states), heavy_state=isinstance(method.solver, BDF))
     if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
         plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
     ):
@@ -213,22 +212,6 @@ def _tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Ar
     if concrete(value) and not (np.isfinite(value) & (value > 0)).all():
         raise ModelError(f"{name} must be positive and finite, not {value}.", remedy="give a number such as 1e-6")
     return value
-
-
-def _adjoint(adjoint: Any, max_steps: int, n: int, method: Method) -> dfx.AbstractAdjoint:
-    """By default reverse mode, with a checkpoint at every step where that is little memory, else with diffrax's few.
-
-    Those of a multistep method hold its factors.
-    """
-    if isinstance(adjoint, dfx.AbstractAdjoint):
-        return adjoint
-    if adjoint != "auto":
-        raise ModelError(
-            f"adjoint={adjoint!r} is not a way to differentiate.",
-            remedy='use "auto", or a diffrax adjoint such as diffrax.ForwardMode() or diffrax.DirectAdjoint()',
-        )
-    every_step = max_steps * n <= _MOST_CHECKPOINTED and not isinstance(method.solver, BDF)
-    return dfx.RecursiveCheckpointAdjoint(checkpoints=max_steps if every_step else None)
 
 
 def _y0(model: Model, y0: Any) -> Array:

@@ -16,6 +16,7 @@ from symdeq._errors import SolveError
 from symdeq.compiled import Model
 from symdeq.solve.dae import consistent
 from symdeq.solve.door import Request, check
+from symdeq.solve.gradient import Integration, integrate
 from symdeq.solve.ode import GeneratedTerm
 from symdeq.solve.solution import Solution
 from symdeq.solve.times import CheckedTimes
@@ -56,7 +57,9 @@ def solve(
         1e-7. `atol` may have shape (states,).
     - `solver`: `"auto"` (default) switches between an explicit and a Rosenbrock method as the steps demand; or any
         diffrax solver.
-    - `adjoint`: how gradients are computed: `"auto"` (default, checkpointed reverse mode), or any diffrax adjoint.
+    - `adjoint`: how gradients are computed: `"auto"` (default: forward mode up to six differentiated values, reverse
+        for more), `"forward"`, `"reverse"` (a checkpoint at every step), `"checkpointed"` (few), `"direct"`,
+        `"backsolve"`; or any diffrax adjoint.
     - `y0`: initial values over those of the model: shape (states,), or a dictionary by symbol or name.
     - `max_steps`: the most steps, accepted or not, before the solve gives up; default 4096.
     - `key`: a `jax.random.key`; for models with Brownian motions only.
@@ -111,21 +114,20 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         y0, start_ok = consistent(model.functions, request.t0, y0, p)
         t1 = jnp.where(start_ok, t1, request.t0)  # without a start there is nothing to integrate
     saveat, times_ok = _saveat(request)
-    raw = dfx.diffeqsolve(
-        GeneratedTerm(model.functions),
-        request.started_solver,
-        request.t0,
-        t1,
-        request.dt0,
-        y0,
-        p,
+    integration = Integration(
+        term=GeneratedTerm(model.functions),
+        solver=request.started_solver,
+        t0=request.t0,
+        t1=t1,
+        dt0=request.dt0,
+        y0=y0,
+        args=p,
         saveat=saveat,
-        stepsize_controller=request.controller,
-        adjoint=request.adjoint,
+        controller=request.controller,
+        meter=meter,
         max_steps=request.max_steps,
-        throw=False,
-        progress_meter=meter,
     )
+    raw = integrate(integration, request.adjoint)
     ts, ys, t_end, y_end = _unpacked(request, raw)
     if request.plain:
         ts, ys = _as_asked(request, ts, ys)

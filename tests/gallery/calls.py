@@ -86,7 +86,7 @@ def solve_with_a_solver_by_name():
 
 
 def solve_with_an_adjoint_by_name():
-    sd.solve(_models.growth(), t1=1.0, adjoint="reverse")
+    sd.solve(_models.growth(), t1=1.0, adjoint="backwards")
 
 
 def solve_algebraic_equations_explicitly():

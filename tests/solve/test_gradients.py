@@ -9,6 +9,7 @@ import pytest
 
 import symdeq as sd
 from tests import models
+from tests.zoo import hires
 
 
 def test_gradient_through_robertson_agrees_with_finite_differences_of_a_tight_solve():
@@ -118,3 +119,51 @@ def test_new_values_never_recompile():
     for k in range(3):
         sd.solve(model.replace(a=1.5 + 0.1 * k), t1=5.0 + k, saveat=np.linspace(0.1, 5, 4), rtol=10.0 ** (-5 - k))
     assert _compiled_run._cached._cache_size() == before  # pyright: ignore
+
+
+NAMED = ["auto", "forward", "reverse", "checkpointed", "direct", "backsolve"]
+
+
+@pytest.mark.parametrize("adjoint", NAMED)
+def test_one_argument_names_the_way_to_differentiate(adjoint):
+    model = models.lotka_volterra()
+    ts = np.linspace(0.5, 5.0, 10)
+
+    def loss(values, adjoint):
+        changed = model.replace(dict(zip("abcd", values, strict=True)))
+        return jnp.sum(sd.solve(changed, t1=5.0, saveat=ts, adjoint=adjoint, rtol=1e-9, atol=1e-9, max_steps=1024).ys)
+
+    expected = jax.jacfwd(lambda v: loss(v, dfx.ForwardMode()))(model.values)
+    found = jax.jit(jax.grad(lambda v: loss(v, adjoint)))(model.values)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_few_values_are_differentiated_in_both_modes_and_twice():
+    model = models.growth()
+
+    def end(rate):
+        return sd.solve(model.replace(alpha=rate), t1=2.0, saveat=[2.0], rtol=1e-10, atol=1e-10, max_steps=512).ys[0, 0]
+
+    u = 2.0 * np.exp(1.4)  # of u' = alpha*u, u(0) = 2, at t = 2
+    assert float(jax.jvp(end, (0.7,), (3.0,))[1]) == pytest.approx(3 * 2 * u, rel=1e-7)
+    assert float(jax.jacfwd(end)(0.7)) == pytest.approx(2 * u, rel=1e-7)
+    assert float(jax.grad(end)(0.7)) == pytest.approx(2 * u, rel=1e-7)
+    assert float(jax.hessian(end)(0.7)) == pytest.approx(4 * u, rel=1e-5)
+    rates = jnp.array([0.1, 0.7])
+    np.testing.assert_allclose(jax.vmap(jax.grad(end))(rates), 4 * np.exp(2 * rates), rtol=1e-7)
+
+
+def test_few_values_take_columns_and_many_take_the_way_back():
+    model = sd.compile(hires.PROBLEM.build())
+    ts = np.geomspace(1.0, 321.8, 5)
+
+    def loss(values, adjoint="auto"):
+        changed = model.replace(dict(zip(model.parameters, values, strict=True)))
+        return jnp.sum(sd.solve(changed, t1=321.8, saveat=ts, adjoint=adjoint, max_steps=256).ys)
+
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(loss))(model.values), jax.jit(jax.jacfwd(lambda v: loss(v, dfx.ForwardMode())))(model.values),
+        rtol=1e-8,
+    )  # fmt: skip
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(loss, (model.values,), (jnp.ones_like(model.values),))
