@@ -20,6 +20,7 @@ from symdeq.fit import fit as fit
 from symdeq.model import D as D
 from symdeq.model import Eq as Eq
 from symdeq.model import Equation as Equation
+from symdeq.model import Neural as Neural
 from symdeq.model import System as System
 from symdeq.model import guess as guess
 from symdeq.model import parameter as parameter

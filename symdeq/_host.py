@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,17 +19,27 @@ from symdeq._lookup import Compiled
 _DENSE_UP_TO = 1000
 
 
-def jacobian(functions: codegen.Functions, t: float, y: np.ndarray, p: np.ndarray) -> Any:
+def jacobian(functions: codegen.Functions, t: float, y: np.ndarray, p: Any) -> Any:
     """The Jacobian at a point, shape (n, n): an array, or a sparse one of SciPy beyond a thousand states."""
     on_host = codegen.host_functions(functions.generated)
     if on_host is None:
-        values = np.asarray(functions.jac(t, jnp.asarray(y), jnp.asarray(p)))
-    else:
-        with np.errstate(all="ignore"):
-            values = np.array([float(v) for v in on_host["jac"](t, np.asarray(y), np.asarray(p))])
+        dense = np.asarray(_compiled_jacobian(functions, t, jnp.asarray(y), p))
+        return csr_array(dense) if len(y) > _DENSE_UP_TO else dense
+    with np.errstate(all="ignore"):
+        values = np.array([float(v) for v in on_host["jac"](t, np.asarray(y), np.asarray(p))])
     pattern = functions.pattern
     matrix = csr_array((values, (pattern.rows, pattern.columns)), shape=pattern.shape)
     return matrix if len(y) > _DENSE_UP_TO else matrix.toarray()
+
+
+@eqx.filter_jit
+def _compiled_jacobian(functions: codegen.Functions, t: Any, y: Any, args: Any) -> jax.Array:
+    return functions.jacobian_dense(t, y, args)
+
+
+@eqx.filter_jit
+def _compiled_slopes(functions: codegen.Functions, ts: Any, ys: Any, args: Any) -> jax.Array:
+    return jax.vmap(functions.rhs, in_axes=(0, 0, None))(ts, ys, args)
 
 
 def is_finite(jacobian: Any) -> bool:
@@ -47,9 +59,7 @@ def slopes(functions: codegen.Functions, ts: Any, ys: Any, p: Any) -> np.ndarray
     on_host = codegen.host_functions(functions.generated)
     ts, ys = np.asarray(ts), np.asarray(ys)
     if on_host is None:
-        return np.asarray(
-            jax.vmap(functions.rhs, in_axes=(0, 0, None))(jnp.asarray(ts), jnp.asarray(ys), jnp.asarray(p))
-        )
+        return np.asarray(_compiled_slopes(functions, jnp.asarray(ts), jnp.asarray(ys), p))
     with np.errstate(all="ignore"):
         if functions.generated.vectorised:
             return np.stack([on_host["rhs"](t, y, np.asarray(p)) for t, y in zip(ts, ys, strict=True)])
@@ -59,15 +69,28 @@ def slopes(functions: codegen.Functions, ts: Any, ys: Any, p: Any) -> np.ndarray
 
 @lru_cache(maxsize=256)
 def declared_start(compiled: Compiled, t0: float) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Jacobian, slope and state at the start by the declared values."""
+    """Jacobian, slope and state at the start by the declared values; networks count as zero."""
     generated = compiled.functions.generated
     p = np.array([s.value for s in compiled.system.params], dtype=float)
     on_host = codegen.host_functions(generated)
     if on_host is None:
-        y = np.array([float(v) for v in compiled.functions.initial(p)])
-        slope = np.asarray(compiled.functions.rhs(t0, jnp.asarray(y), jnp.asarray(p)), dtype=float)
-    else:
-        with np.errstate(all="ignore"):
-            y = np.array([float(v) for v in on_host["initial"](p)])
-            slope = np.array([float(v) for v in on_host["rhs"](t0, y, p)])
+        with jax.ensure_compile_time_eval():  # the declared values are known, also while a program is traced
+            silent = tuple(_Silent(network.outputs) for network in compiled.system.networks)
+            args = (jnp.asarray(p), silent) if silent else jnp.asarray(p)
+            y = np.asarray(compiled.functions.initial(p), dtype=float)
+            slope = np.asarray(_compiled_slopes(compiled.functions, jnp.full(1, t0), jnp.asarray(y)[None], args))[0]
+            return jacobian(compiled.functions, t0, y, args), slope.astype(float), y
+    with np.errstate(all="ignore"):
+        y = np.array([float(v) for v in on_host["initial"](p)])
+        slope = np.array([float(v) for v in on_host["rhs"](t0, y, p)])
     return jacobian(compiled.functions, t0, y, p), slope, y
+
+
+@dataclasses.dataclass(frozen=True)
+class _Silent:
+    """A network that gives zeros."""
+
+    outputs: int
+
+    def __call__(self, x: Any) -> Any:
+        return jnp.zeros(self.outputs, x.dtype)

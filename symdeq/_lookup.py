@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import sympy as sp
@@ -15,7 +16,7 @@ from jaxtyping import Array
 
 from symdeq import codegen
 from symdeq._errors import ModelError
-from symdeq.model import Equation, ModelSymbol, State, System, TimeDerivative, t
+from symdeq.model import Equation, ModelSymbol, Network, Neural, State, System, TimeDerivative, networks_in, t
 from symdeq.model.symbols import total_derivative
 
 
@@ -49,10 +50,13 @@ class Compiled:
             **{s.name: ("observed", i) for i, s in enumerate(self.programs.observed)},
             **{s.name: ("parameter", i) for i, s in enumerate(self.system.params)},
             **{s.name: ("state", i) for i, s in enumerate(self.system.states)},
+            **{n.name: ("network", i) for i, n in enumerate(self.system.networks)},
         }
 
     def position(self, name: Any) -> tuple[str, int]:
-        """What a symbol or name is (`"state"`, `"parameter"` or `"observed"`), and its position among those."""
+        """What a symbol or name is, "state", "parameter", "observed" or "network", and its position among those."""
+        if isinstance(name, Neural):
+            name = name.name
         if isinstance(name, TimeDerivative):
             name = self._lowered(name)
         text = text_of(name)
@@ -73,6 +77,8 @@ class Compiled:
             if quantity == "t":
                 return t
             kind, i = self.position(quantity)
+            if kind == "network":
+                raise ModelError(f"`{quantity}` is a network and no quantity.", remedy="give one of its outputs")
             return self._symbol(kind, i)
         if isinstance(quantity, int | float) and not isinstance(quantity, bool):
             quantity = sp.Float(quantity)
@@ -85,7 +91,10 @@ class Compiled:
                 f"{quantity!r} is no quantity of `{self.system.name}`.",
                 remedy="give a symbol, its name, or an expression of symbols",
             )
-        return replaced(quantity, {s: self._known(s) for s in sorted(quantity.free_symbols, key=str)})
+        networks = {n.name: n for n in self.system.networks}
+        called = {n: networks[n.name] for n in networks_in(quantity) if self.position(n.name)[0] == "network"}
+        symbols = {s: self._known(s) for s in sorted(quantity.free_symbols, key=str)}
+        return replaced(quantity, {**called, **symbols})
 
     def _known(self, symbol: sp.Basic) -> sp.Expr:
         if symbol == t:
@@ -134,7 +143,7 @@ class Compiled:
 
 def text_of(name: Any) -> str:
     """The name of a symbol, or a name as it is."""
-    if isinstance(name, sp.Symbol):
+    if isinstance(name, sp.Symbol | Network | Neural):
         return name.name
     if isinstance(name, str):
         return name
@@ -158,11 +167,27 @@ def evaluator(compiled: Compiled, expressions: tuple[sp.Expr, ...]) -> Any:
     """A jitted function (ts, ys, p) -> a tuple of arrays."""
     program = codegen.lower_expressions(compiled.system, expressions)
     function = codegen.load_program(codegen.emit_program(program), program.name)
+    generated = compiled.functions.generated
+    if generated.networks or any(state.shape for state in compiled.system.states):
+        return _one_by_one(generated, function)
 
     @jax.jit
     def evaluate(ts: Array, ys: Array, p: Array) -> tuple[Array, ...]:
         columns = tuple(jnp.moveaxis(ys, -1, 0))
         values = function(ts, columns, tuple(p))
         return tuple(jnp.broadcast_to(jnp.asarray(v, ys.dtype), ts.shape) for v in values)
+
+    return evaluate
+
+
+def _one_by_one(generated: codegen.Generated, function: Any) -> Any:
+    """The same with networks or vectors, which have no place for an axis of times."""
+
+    @eqx.filter_jit
+    def evaluate(ts: Array, ys: Array, args: Any) -> tuple[Array, ...]:
+        shape = ts.shape
+        at = jax.vmap(lambda t, y: codegen.called(generated, function, t, y, args))
+        values = at(jnp.ravel(ts), jnp.reshape(ys, (-1, ys.shape[-1])))
+        return tuple(jnp.reshape(v, (*shape, *v.shape[1:])).astype(ys.dtype) for v in values)
 
     return evaluate

@@ -10,6 +10,7 @@ from symdeq import _host, _xla
 
 if TYPE_CHECKING:
     from symdeq.compiled import Model
+    from symdeq.model import State
 
 
 @functools.singledispatch
@@ -26,9 +27,11 @@ def report(model: Model) -> str:
     kind = (
         "ordinary differential equations" if structure.kind == "ode" else "differential-algebraic equations of index 1"
     )
-    lines = [f"Model `{system.name}`: {kind}", f"  states      {_listed([s.name for s in system.states])}"]
+    lines = [f"Model `{system.name}`: {kind}", f"  states      {_listed([_shaped(s) for s in system.states])}"]
     if system.params:
         lines.append(f"  parameters  {_listed([s.name for s in system.params])}")
+    if system.networks:
+        lines.append(f"  networks    {_listed([network.name for network in system.networks])}")
     if system.observed:
         lines.append(f"  computed    {_listed([str(e) for e in system.observed], 6)}")
     if structure.kind == "dae":
@@ -36,7 +39,10 @@ def report(model: Model) -> str:
         lines.append(f"  algebraic   {_listed(algebraic)}")
     lines += [f"  constant    {invariant.expression}" for invariant in structure.invariants[:6]]
     linear = linear_algebra(model.functions)
-    lines.append(f"  Jacobian    {len(structure.sparsity)} of {n * n} entries are non-zero; {linear}")
+    if model.functions.has_jacobian:
+        lines.append(f"  Jacobian    {len(structure.sparsity)} of {n * n} entries are non-zero; {linear}")
+    else:
+        lines.append(f"  Jacobian    by JAX, since there are vectors; {linear}")
     counts = ", ".join(f"{p.name} {p.operations}" for p in model.compiled.programs.functions if p.operations)
     lines.append(f"  operations  {counts}")
     lines.append(f"  time        {'autonomous' if structure.autonomous else 'the equations depend on t'}")
@@ -44,6 +50,10 @@ def report(model: Model) -> str:
     lines.append(f"  precision   {model.values.dtype}")
     lines.append(f"  XLA         {_xla.TUNING.value}")
     return "\n".join(lines)
+
+
+def _shaped(state: State) -> str:
+    return f"{state.name} ({state.size} numbers)" if state.shape else state.name
 
 
 def _listed(names: list[str], most: int = 12) -> str:

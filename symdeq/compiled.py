@@ -17,16 +17,18 @@ from jaxtyping import Array
 from symdeq import _host, codegen, passes
 from symdeq._errors import ModelError
 from symdeq._lookup import Compiled, evaluator, replaced, text_of
+from symdeq._networks import named
 from symdeq._values import as_array, concrete
-from symdeq.model import Guess, ModelSymbol, Parameter, State, System
+from symdeq.model import Guess, ModelSymbol, NetworkValue, Numbers, Parameter, State, System
 
 
 class Model(eqx.Module):
     """A compiled model: a PyTree whose array leaves are its values; made by `compile`.
 
     - `values`: the parameters' values, shape (parameters,), in the order of `model.parameters`.
-    - `start`: initial values, shape (states,), in the order of `model.states`; used where `given` says so, computed
-        from the parameters elsewhere.
+    - `start`: initial values, shape (states,), in the order of `model.states`, a place for each number of a vector;
+        used where `given` says so, a flag for each symbol, and computed from the parameters elsewhere.
+    - `networks`: the networks, in the order of `model.system.networks`: by name.
 
     Gradients with respect to a model (`eqx.filter_grad`) are models, whose `model[a]` is the derivative with respect to
     `a`.
@@ -36,6 +38,28 @@ class Model(eqx.Module):
     start: Array
     compiled: Compiled = eqx.field(static=True)
     given: tuple[bool, ...] = eqx.field(static=True)
+    networks: tuple[Any, ...] = ()
+
+    @property
+    def args(self) -> Any:
+        """What the generated functions take as parameters: `values`, and the networks with them where there are any."""
+        return (self.values, self.networks) if self.generated.networks else self.values
+
+    @property
+    def size(self) -> int:
+        """The length of the state vector."""
+        return sum(self.generated.sizes)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each number of the state vector: `x`, and `h[0]` of a vector."""
+        named = zip(self.states, self.generated.sizes, strict=True)
+        return tuple(n for s, size in named for n in ([f"{s.name}[{i}]" for i in range(size)] if s.shape else [s.name]))
+
+    def place(self, i: int) -> int | slice:
+        """Where state number `i` stands in the state vector."""
+        first = sum(self.generated.sizes[:i])
+        return slice(first, first + self.states[i].size) if self.states[i].shape else first
 
     @property
     def system(self) -> System:
@@ -82,29 +106,30 @@ class Model(eqx.Module):
 
         - `t`: the time, a scalar.
         - `y`: the states, shape (states,).
-        - `args`: the parameters, shape (parameters,); default the model's own.
+        - `args`: the parameters, shape (parameters,), in a model with networks the pair of them and the networks;
+            default the model's own.
 
         Returns the derivatives of the states (residuals for algebraic states), shape (states,).
         """
-        return self.functions.rhs(t, jnp.asarray(y), self.values if args is None else args)
+        return self.functions.rhs(t, jnp.asarray(y), self.args if args is None else args)
 
     def jac(self, t: Any, y: Any, args: Any = None) -> Array:
         """The analytic Jacobian of `rhs` with respect to the states, shape (states, states); arguments as in `rhs`."""
-        return self.functions.jacobian_dense(t, jnp.asarray(y), self.values if args is None else args)
+        return self.functions.jacobian_dense(t, jnp.asarray(y), self.args if args is None else args)
 
     def replace(self, values: Mapping[Any, Any] | None = None, /, **by_name: Any) -> Model:
         """A model with other values; never recompiles, and works under `jax.jit`, `jax.vmap` and `jax.grad`.
 
         Arguments:
 
-        - `values`: new values by symbol or name: `{a: 2.0, "x": 0.5}`; parameters, and initial values of states (`D(x)`
-            for that of a derivative).
+        - `values`: new values by symbol or name: `{a: 2.0, "x": 0.5}`; parameters, initial values of states (`D(x)` for
+            that of a derivative; one number or shape (n,) for a vector), and networks of the same structure.
         - `by_name`: the same as keywords: `model.replace(a=2.0)`.
 
         Raises `ModelError` for a name that the model does not have, an eliminated state, or a value that is not a
         scalar.
         """
-        new, start, given = self.values, self.start, list(self.given)
+        new, start, given, networks = self.values, self.start, list(self.given), list(self.networks)
         for name, value in {**(values or {}), **by_name}.items():
             kind, i = self.position(name)
             if kind == "observed":
@@ -113,19 +138,22 @@ class Model(eqx.Module):
                     where=self.system.observed[i].located,
                     remedy="replace the states and parameters that it is computed from",
                 )
-            scalar = _scalar(value, text_of(name), self.values.dtype)
-            if kind == "parameter":
-                new = new.at[i].set(scalar)
+            if kind == "network":
+                networks[i] = _network(value, networks[i], text_of(name))
+            elif kind == "parameter":
+                new = new.at[i].set(_checked(value, text_of(name), self.values.dtype, ()))
             else:
-                start, given[i] = start.at[i].set(scalar), True
-        return dataclasses.replace(self, values=new, start=start, given=tuple(given))
+                shape = self.states[i].shape
+                start = start.at[self.place(i)].set(_checked(value, text_of(name), self.values.dtype, shape))
+                given[i] = True
+        return dataclasses.replace(self, values=new, start=start, given=tuple(given), networks=tuple(networks))
 
     def position(self, name: Any) -> tuple[str, int]:
-        """What a symbol or name is (`"state"`, `"parameter"` or `"observed"`), and its position among those."""
+        """What a symbol or name is, "state", "parameter", "observed" or "network", and its position among those."""
         return self.compiled.position(name)
 
-    def __getitem__(self, name: Any) -> Array:
-        """The value of a parameter, or an initial value that is a number of its own, by symbol or name.
+    def __getitem__(self, name: Any) -> Any:
+        """The value of a parameter, an initial value that is a number of its own, or a network, by symbol or name.
 
         In a gradient with respect to a model it is the derivative with respect to that value. Initial values that
         follow from parameters are none of the model's values: `initial_state` has them.
@@ -133,6 +161,8 @@ class Model(eqx.Module):
         kind, i = self.position(name)
         if kind == "parameter":
             return self.values[i]
+        if kind == "network":
+            return self.networks[i]
         if kind == "observed":
             raise ModelError(
                 f"`{text_of(name)}` has no value of its own.", remedy="solve the model and look it up in the solution"
@@ -142,19 +172,20 @@ class Model(eqx.Module):
                 f"The initial value of `{text_of(name)}` follows from parameters, or is missing.",
                 remedy="read model.initial_state(), or give it a value by model.replace",
             )
-        return self.start[i]
+        return self.start[self.place(i)]
 
     def initial_state(self) -> Array:
         """The initial values, shape (states,): those given, and those that follow from the parameters."""
         if all(self.given):
             return self.start
-        return jnp.where(np.array(self.given), self.start, self.functions.initial(self.values))
+        given = np.repeat(np.array(self.given), self.generated.sizes)
+        return jnp.where(given, self.start, self.functions.initial(self.values))
 
     @property
     def missing_initial(self) -> tuple[State, ...]:
         """Differential states that have no initial value."""
-        mass = self.generated.mass
-        kinds = zip(self.states, self.generated.initial_kinds, self.given, mass, strict=True)
+        assert self.system.structure is not None
+        kinds = zip(self.states, self.generated.initial_kinds, self.given, self.system.structure.mass, strict=True)
         return tuple(s for s, kind, given, m in kinds if m and kind == "missing" and not given)
 
     def evaluate(self, quantities: Sequence[Any], ts: Any, ys: Any) -> list[Array]:
@@ -165,7 +196,7 @@ class Model(eqx.Module):
         - `quantities`: symbols, names, or expressions of states, parameters, observed quantities, `D(x)` and `t`.
         - `ts`, `ys`: times, shape (times,), and states, shape (times, states).
 
-        Returns one array of shape (times,) a quantity.
+        Returns one array of shape (times,) a quantity, of shape (times, n) for a vector.
         """
         ts, ys = jnp.asarray(ts), jnp.asarray(ys)
         results: list[Array | None] = [None] * len(quantities)
@@ -174,15 +205,26 @@ class Model(eqx.Module):
         for k, quantity in enumerate(quantities):
             expression = self.compiled.expression(quantity)
             if isinstance(expression, State) and self.position(expression)[0] == "state":
-                results[k] = ys[..., self.position(expression)[1]]
+                results[k] = ys[..., self.place(self.position(expression)[1])]
             else:
                 rest.append(k)
                 expressions.append(expression)
         if rest:
             function = evaluator(self.compiled, tuple(expressions))
-            for k, value in zip(rest, function(ts, ys, self.values), strict=True):
+            for k, value in zip(rest, function(ts, ys, self.args), strict=True):
                 results[k] = value
         return results  # pyright: ignore[reportReturnType]
+
+    def columns(self, quantities: Sequence[Any], ts: Any, ys: Any) -> list[tuple[str, np.ndarray]]:
+        """Names and values of quantities along a trajectory, each of shape (times,); vectors one number at a time."""
+        result: list[tuple[str, np.ndarray]] = []
+        for quantity, values in zip(quantities, self.evaluate(quantities, ts, ys), strict=True):
+            values = np.asarray(values)
+            if values.ndim == np.ndim(ts):
+                result.append((str(quantity), values))
+            else:
+                result += [(f"{quantity}[{i}]", values[..., i]) for i in range(values.shape[-1])]
+        return result
 
     def constant(self, value: Any, role: str) -> Any:
         """A number as it is, and an expression in parameters by the model's values."""
@@ -195,16 +237,16 @@ class Model(eqx.Module):
                     f"{role} = {value} contains `{symbol}`, which is not a parameter.",
                     remedy="use numbers and parameters only",
                 )
-        y = jnp.zeros((1, len(self.states)), self.values.dtype)
-        return evaluator(self.compiled, (expression,))(jnp.zeros(1, self.values.dtype), y, self.values)[0][0]
+        y = jnp.zeros((1, self.size), self.values.dtype)
+        return evaluator(self.compiled, (expression,))(jnp.zeros(1, self.values.dtype), y, self.args)[0][0]
 
     def slopes(self, ts: Any, ys: Any) -> np.ndarray:
         """The right-hand sides along a trajectory, shape (times, states), on the host."""
-        return _host.slopes(self.functions, ts, ys, self.values)
+        return _host.slopes(self.functions, ts, ys, self.args)
 
     def fastest_time_scale(self, t: float, y: Any) -> float:
         """1 over the spectral radius of the Jacobian at a point; infinite where that is zero or not finite."""
-        jacobian = _host.jacobian(self.functions, t, np.asarray(y), np.asarray(self.values))
+        jacobian = _host.jacobian(self.functions, t, np.asarray(y), self.args)
         if not _host.is_finite(jacobian):
             return float("inf")
         radius = _host.spectral_radius(jacobian)
@@ -241,24 +283,32 @@ def compile(system: System, *, simplify: bool = True, trace: bool = False) -> Mo
             f"compile needs a System, not {type(system).__name__}.", remedy="sd.compile(sd.System([Eq(...), ...]))"
         )
     shown = (lambda name, after: print(f"--- after {name}\n{after}")) if trace else None
-    compiled = _compiled(system, simplify) if shown is None else _compiled.__wrapped__(system, simplify, shown)
+    known, modules = named(system)
+    compiled = _compiled(known, simplify) if shown is None else _compiled.__wrapped__(known, simplify, shown)
     dtype = jnp.result_type(float)
     numbers = [_number(value) for _, value in compiled.system.initial]
+    sizes = compiled.functions.generated.sizes
+    start = [np.broadcast_to(np.array(0.0 if v is None else v), n) for v, n in zip(numbers, sizes, strict=True)]
     with jax.ensure_compile_time_eval():  # the declared values are known, also where compile is called while tracing
         model = Model(
             values=jnp.asarray([p.value for p in compiled.system.params], dtype).reshape(-1),
-            start=jnp.asarray([0.0 if v is None else v for v in numbers], dtype).reshape(-1),
+            start=jnp.asarray(np.concatenate([np.zeros(0), *start]), dtype),
             compiled=compiled,
             given=tuple(v is not None for v in numbers),
+            networks=tuple(modules[network.name] for network in compiled.system.networks),
         )
     _check_eliminated(model)
     return model
 
 
-def _number(initial: sp.Expr | Guess | None) -> float | None:
-    """An initial value or guess that depends on no parameter."""
+def _number(initial: sp.Expr | Guess | None) -> Any:
+    """An initial value or guess that depends on no parameter: a number, or the numbers of a vector."""
     expression = initial.value if isinstance(initial, Guess) else initial
-    return None if expression is None or expression.free_symbols else float(expression)
+    if expression is None or expression.free_symbols:
+        return None
+    if isinstance(expression, Numbers):
+        return [float(v) for v in expression.args]  # pyright: ignore[reportArgumentType]
+    return float(expression)
 
 
 @lru_cache(maxsize=256)
@@ -276,11 +326,11 @@ def _check_eliminated(model: Model) -> None:
     values: dict[sp.Basic, sp.Basic] = {s: sp.Float(s.value) for s in system.params if np.isfinite(s.value)}
     start: dict[sp.Basic, sp.Expr] = {}
     for state, value in system.initial:
-        if value is not None and not isinstance(value, Guess):
+        if value is not None and not isinstance(value, Guess) and not isinstance(value, Numbers):
             start[state] = replaced(value, values)
     for equation in system.observed:
         computed = replaced(replaced(equation.rhs, start), values)
-        if computed.free_symbols:
+        if computed.free_symbols or computed.has(NetworkValue):
             continue
         start[equation.lhs] = computed
         declared = given.get(equation.lhs, getattr(equation.lhs, "initial", None))
@@ -299,16 +349,28 @@ def _flat_initial(declared: System) -> tuple:
     return passes.PIPELINE[0](declared).initial
 
 
-def _scalar(value: Any, name: str, dtype: Any) -> Array:
+def _checked(value: Any, name: str, dtype: Any, shape: tuple[int, ...]) -> Array:
+    """A new value of a symbol; one number for all elements of a vector is right as well."""
     try:
-        scalar = as_array(value, dtype)
+        array = as_array(value, dtype)
     except (TypeError, ValueError):
         raise ModelError(f"The value of `{name}` must be a number, not {value!r}.", remedy="give a number") from None
-    if scalar.shape != ():
+    if array.shape not in ((), shape):
         raise ModelError(
-            f"The value of `{name}` must be one number, but has the shape {scalar.shape}.",
+            f"The value of `{name}` must be one number{f' or {shape[0]}' if shape else ''}, but has the shape "
+            f"{array.shape}.",
             remedy="batches are jax.vmap(lambda v: sd.solve(model.replace({...: v}), ...))(values)",
         )
-    if concrete(scalar) and not np.isfinite(scalar):
-        raise ModelError(f"The value of `{name}` must be finite, not {float(scalar)}.", remedy="give a finite number")
-    return jnp.asarray(scalar)
+    if concrete(array) and not np.isfinite(array).all():
+        raise ModelError(f"The value of `{name}` must be finite, not {value}.", remedy="give a finite number")
+    return jnp.asarray(array)
+
+
+def _network(new: Any, old: Any, name: str) -> Any:
+    """A network in place of another of the same structure, so that nothing compiles anew."""
+    if jax.tree.structure(new) != jax.tree.structure(old):
+        raise ModelError(
+            f"The network `{name}` is to be replaced by one of another structure.",
+            remedy="compile the system with the other network; new weights go by eqx.tree_at or eqx.apply_updates",
+        )
+    return new

@@ -1,6 +1,7 @@
 """From a `System` to Programs, to readable JAX source, to callables."""
 
 from symdeq.codegen.calls import Functions as Functions
+from symdeq.codegen.calls import called as called
 from symdeq.codegen.calls import functions as functions
 from symdeq.codegen.emit import emit as emit
 from symdeq.codegen.emit import emit_program as emit_program

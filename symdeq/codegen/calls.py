@@ -26,7 +26,8 @@ class Functions:
     """Functions of one model; equal, and of equal hash, if the generated text is equal.
 
     Everywhere `y` is a tuple of `n` scalars or an array `(n,)`, and results that are vectors have the same layout and
-    type; `p` is a tuple of scalars or an array of parameter values. Made by `functions`.
+    type; `p` is a tuple of scalars or an array of parameter values, or, for a model with networks, the pair of those
+    and a tuple of the networks. Made by `functions`.
     """
 
     generated: Generated
@@ -36,6 +37,11 @@ class Functions:
         """The right-hand sides in the layout of `y`, with derivatives from the generated Jacobians."""
         t, y, p = _floating(t, y, p)
         return self._rhs(t, y, p)
+
+    @property
+    def has_jacobian(self) -> bool:
+        """Whether `jac` exists; otherwise, in models with vectors, derivatives are JAX's."""
+        return self.generated.jac is not None
 
     def jac(self, t: Any, y: Any, p: Any) -> Any:
         """The Jacobian's non-zeros in the order of `generated.sparsity`: scalars, or an array of a vectorised model."""
@@ -50,16 +56,17 @@ class Functions:
         if self.generated.dfdt is None:
             return None
         t, y, p = _floating(t, y, p)
-        return _like(y, _called(self.generated, self.generated.dfdt, t, y, p))
+        return _like(y, called(self.generated, self.generated.dfdt, t, y, p))
 
     def observed(self, t: Any, y: Any, p: Any) -> Any:
         """The observed quantities in the order of `generated.observed_names`."""
         return self._values(self.generated.observed, t, y, p)
 
-    def _values(self, function: Callable[..., Any], t: Any, y: Any, p: Any) -> Any:
+    def _values(self, function: Callable[..., Any] | None, t: Any, y: Any, p: Any) -> Any:
+        assert function is not None
         t, y, p = _floating(t, y, p)
         dtype = jnp.result_type(*jax.tree.leaves(y))
-        return _typed(_called(self.generated, function, t, y, p), dtype)
+        return _typed(called(self.generated, function, t, y, p), dtype)
 
     def initial(self, p: Any) -> Any:
         """Initial values and guesses, shape (n,); 0 where `generated.initial_kinds` says `"missing"`."""
@@ -71,6 +78,8 @@ class Functions:
 
     def jacobian_dense(self, t: Any, y: Any, p: Any) -> jax.Array:
         """The Jacobian as an array `(n, n)`."""
+        if not self.has_jacobian:
+            return jax.jacfwd(lambda y: self.rhs(t, y, p))(jax.tree.map(_inexact, y))
         return self.dense(self.jac(t, y, p))
 
     def dense(self, j: Any) -> jax.Array:
@@ -128,13 +137,17 @@ class Functions:
 @cache
 def functions(generated: Generated) -> Functions:
     """The callable form of a generated module; the same object for the same text."""
+    if generated.networks or generated.jac is None:
+        # A tangent through a whole Jacobian costs an evaluation of the network for each of its inputs. JAX's own
+        # derivative of the text takes one, and is as exact.
+        return Functions(generated=generated, _rhs=partial(_rhs_value, generated))
     rhs = jax.custom_jvp(partial(_rhs_value, generated))
     rhs.defjvp(partial(_rhs_tangent, generated), symbolic_zeros=True)
     return Functions(generated=generated, _rhs=rhs)
 
 
 def _rhs_value(generated: Generated, t: Any, y: Any, p: Any) -> Any:
-    return _like(y, _called(generated, generated.rhs, t, y, p))
+    return _like(y, called(generated, generated.rhs, t, y, p))
 
 
 def _rhs_tangent(generated: Generated, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
@@ -156,7 +169,7 @@ def _array_tangent(generated: Generated, primals: tuple, tangents: tuple) -> Any
                 tangent = [part if moves else 0.0 for part, moves in zip(tangent, known, strict=True)]
             total = total + pattern.times(values(t, y, p), _array(tangent))
     if generated.dfdt is not None and not isinstance(tangents[0], SymbolicZero):
-        total = total + _called(generated, generated.dfdt, t, y, p) * tangents[0]
+        total = total + called(generated, generated.dfdt, t, y, p) * tangents[0]
     return total
 
 
@@ -164,6 +177,8 @@ def _scalar_tangent(generated: Generated, primals: tuple, tangents: tuple) -> tu
     t, y, p = primals
     dt, dy, dp = tangents
     rows: list[list[Any]] = [[] for _ in generated.states]
+    assert generated.jac is not None
+    assert generated.jac_params is not None
     if any(known := _moving(dy)):
         _collect(rows, generated.jac(t, y, p), generated.sparsity, dy, known)
     if any(known := _moving(dp)):
@@ -188,9 +203,20 @@ def _collect(rows: list[list[Any]], entries: tuple, pattern: tuple, tangent: Any
             rows[i].append(entry * scalars[k])
 
 
-def _called(generated: Generated, function: Callable[..., Any], t: Any, y: Any, p: Any) -> Any:
-    """What a generated function gives; a vectorised one takes arrays."""
-    return function(t, _array(y), _array(p)) if generated.vectorised else function(t, y, p)
+def called(generated: Generated, function: Callable[..., Any], t: Any, y: Any, p: Any) -> Any:
+    """What a generated function gives; a vectorised one takes arrays, and one with networks takes those."""
+    networks = ()
+    if generated.networks:
+        p, modules = p
+        networks = (tuple(map(_of_a_vector, modules)),)
+    if generated.vectorised:
+        return function(t, _array(y), _array(p), *networks)
+    return function(t, y, p, *networks)
+
+
+def _of_a_vector(network: Any) -> Callable[[Any], Any]:
+    """A network as a function of an array of one dimension."""
+    return (lambda x: network(x[0])) if getattr(network, "in_size", None) == "scalar" else network
 
 
 def _array(values: Any) -> jax.Array:
@@ -229,6 +255,10 @@ def _inexact(value: Any) -> Any:
 
 
 def _floating(t: Any, y: Any, p: Any) -> tuple[Any, Any, Any]:
-    """Arguments as floating-point arrays, time in the type of the state."""
-    y, p = jax.tree.map(_inexact, y), jax.tree.map(_inexact, p)
+    """Arguments as floating-point arrays, time in the type of the state; networks as they are."""
+    y = jax.tree.map(_inexact, y)
+    if isinstance(p, tuple) and len(p) == 2 and isinstance(p[1], tuple):
+        p = jax.tree.map(_inexact, p[0]), p[1]
+    else:
+        p = jax.tree.map(_inexact, p)
     return jnp.asarray(t, jnp.result_type(*jax.tree.leaves(y))), y, p

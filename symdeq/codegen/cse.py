@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-from symdeq.codegen.program import Assignment, Program, without_dead
+from symdeq.codegen.program import Assignment, Call, Program, Statement, without_dead
 
 
 def share(program: Program) -> Program:
@@ -17,14 +17,14 @@ def share(program: Program) -> Program:
     Nothing moves out of a guarded branch: its inputs are symbols of their own, so what is shared is as safe as the
     branch.
     """
-    program = replace(program, body=without_dead(program.assignments, program.outputs))
+    program = replace(program, body=without_dead(program.body, program.outputs))
     program = _without_aliases(program)
     shared = _shared(program)
     return shared if shared.operations < program.operations else program
 
 
 def _shared(program: Program) -> Program:
-    taken = {s.name for s in program.arguments} | {line.target.name for line in program.assignments}
+    taken = {s.name for s in (*program.arguments, *(s for line in program.body for s in line.targets))}
     numbered = (f"v{i}" for i in itertools.count())
     symbols = (sp.Symbol(name, real=True) for name in numbered if name not in taken)
     replacements, reduced = sp.cse(
@@ -32,23 +32,29 @@ def _shared(program: Program) -> Program:
     )
     # A quantity that is shared as a whole keeps its own name.
     renamed: dict[Any, sp.Symbol] = {}
-    definitions: dict[Any, Assignment] = {s: Assignment(s, value) for s, value in replacements}
+    definitions: dict[Any, Statement] = {s: Assignment(s, value) for s, value in replacements}
     temporary = set(definitions)
     for line, value in zip(program.assignments, reduced, strict=True):
         if value in temporary and value not in renamed:
             renamed[value] = line.target
-            value = definitions.pop(value).expression
+            value = definitions.pop(value).expression  # pyright: ignore[reportAttributeAccessIssue]
         definitions[line.target] = replace(line, expression=value)
+    definitions |= {target: line for line in program.body if isinstance(line, Call) for target in line.targets}
     for target, line in definitions.items():
-        definitions[target] = replace(line, expression=line.expression.xreplace(renamed))
-    return replace(program, body=_ordered(definitions, [line.target for line in program.assignments]))
+        if isinstance(line, Assignment):
+            definitions[target] = replace(line, expression=line.expression.xreplace(renamed))
+    return replace(program, body=_ordered(definitions, [s for line in program.body for s in line.targets]))
 
 
 def _without_aliases(program: Program) -> Program:
     """Assignments that only rename a symbol or a number are left out, unless they carry a comment."""
     swap: dict[sp.Basic, sp.Basic] = {}
-    kept: list[Assignment] = []
-    for line in program.assignments:
+    kept: list[Statement] = []
+    for line in program.body:
+        if isinstance(line, Call):
+            kept.append(replace(line, arguments=tuple(swap.get(a, a) for a in line.arguments)))
+            continue
+        assert isinstance(line, Assignment)
         expression = line.expression.xreplace(swap)
         if isinstance(expression, sp.Symbol | sp.Number) and not line.comment:
             swap[line.target] = expression
@@ -58,19 +64,19 @@ def _without_aliases(program: Program) -> Program:
     return replace(program, body=tuple(kept), outputs=outputs)
 
 
-def _ordered(definitions: dict[Any, Assignment], targets: list[sp.Symbol]) -> tuple[Assignment, ...]:
+def _ordered(definitions: dict[Any, Statement], targets: list[sp.Symbol]) -> tuple[Statement, ...]:
     """Each shared quantity directly before its first use, everything else in its order."""
-    result: list[Assignment] = []
+    result: list[Statement] = []
     done: set[sp.Basic] = set()
     for target in targets:
         stack: list[sp.Basic] = [target]
         while stack:
             line = definitions[stack[-1]]
-            if needed := (line.expression.free_symbols & definitions.keys()) - done:
+            if needed := (line.needs & definitions.keys()) - done:
                 stack += sorted(needed, key=str, reverse=True)
             else:
                 stack.pop()
-                if line.target not in done:
-                    done.add(line.target)
+                if not done.issuperset(line.targets):
+                    done.update(line.targets)
                     result.append(line)
     return tuple(result)

@@ -17,7 +17,7 @@ from sympy.core.function import ArgumentIndexError, UndefinedFunction
 from sympy.functions.special.error_functions import expint
 
 from symdeq._errors import UnsupportedError
-from symdeq.codegen.program import Assignment
+from symdeq.codegen.program import Assignment, Call
 
 
 class log_or_zero(sp.Function):
@@ -182,11 +182,11 @@ class Differentiator:
 
 
 def differentiate(
-    body: Iterable[Assignment],
+    body: Iterable[Assignment | Call],
     outputs: tuple[sp.Basic, ...],
     variables: tuple[sp.Symbol, ...],
     guards: Mapping[sp.Basic, sp.Basic],
-) -> tuple[tuple[Assignment, ...], dict[tuple[int, int], sp.Expr]]:
+) -> tuple[tuple[Assignment | Call, ...], dict[tuple[int, int], sp.Expr]]:
     """Derivatives of the outputs of straight-line code with respect to some of its inputs.
 
     Arguments:
@@ -203,10 +203,13 @@ def differentiate(
     # {symbol: {variable: derivative}} with non-zero derivatives only.
     known: dict[sp.Basic, dict[int, sp.Expr]] = {symbol: {k: sp.Integer(1)} for symbol, k in wanted.items()}
     lines = tuple(body)
-    used = {s for line in lines for s in line.expression.free_symbols}
-    extended: list[Assignment] = []
+    used = {s for line in lines for s in line.needs}
+    extended: list[Assignment | Call] = []
     for line in lines:
         extended.append(line)
+        if isinstance(line, Call):
+            known.update(_through(line, variables, known, extended))
+            continue
         if line.target in guards:
             known[line.target] = known.get(guards[line.target], {})
             continue
@@ -222,16 +225,39 @@ def differentiate(
             if derivative != 0:
                 row[k] = derivative
         if line.target in used:
-            row = {k: _named(line, variables[k], derivative, extended) for k, derivative in row.items()}
+            row = {k: _named(line.target, variables[k], derivative, extended) for k, derivative in row.items()}
         known[line.target] = row
     found = {(i, k): derivative for i, output in enumerate(outputs) for k, derivative in known[output].items()}
     return tuple(extended), found
 
 
-def _named(line: Assignment, variable: sp.Symbol, derivative: sp.Expr, body: list[Assignment]) -> sp.Expr:
+def _through(
+    call: Call,
+    variables: tuple[sp.Symbol, ...],
+    known: Mapping[sp.Basic, dict[int, sp.Expr]],
+    body: list[Assignment | Call],
+) -> dict[sp.Basic, dict[int, sp.Expr]]:
+    """The derivatives of what a network gives, by the chain rule with the network's own derivatives."""
+    moving = {i: known[a] for i, a in enumerate(call.arguments) if known.get(a)}
+    if not moving:
+        return {target: {} for target in call.targets}
+    slopes = {(target, i): sp.Symbol(f"d({target})/d(input {i})", real=True) for target in call.targets for i in moving}
+    places = tuple((*place, i) for place in call.places for i in moving)
+    body.append(Call(call.network, call.order + 1, call.arguments, tuple(slopes.values()), places))
+    rows: dict[sp.Basic, dict[int, sp.Expr]] = {}
+    for target in call.targets:
+        terms: dict[int, list[sp.Expr]] = {}
+        for i, row in moving.items():
+            for k, inner in row.items():
+                terms.setdefault(k, []).append(slopes[target, i] * inner)
+        rows[target] = {k: _named(target, variables[k], sp.Add(*parts), body) for k, parts in sorted(terms.items())}
+    return rows
+
+
+def _named(target: sp.Basic, variable: sp.Symbol, derivative: sp.Expr, body: list[Assignment | Call]) -> sp.Expr:
     """A number or symbol that holds the derivative of an intermediate quantity."""
     if isinstance(derivative, sp.Number | sp.Symbol):
         return derivative
-    symbol = sp.Symbol(f"d({line.target})/d({variable})", real=True)
+    symbol = sp.Symbol(f"d({target})/d({variable})", real=True)
     body.append(Assignment(symbol, derivative))
     return symbol

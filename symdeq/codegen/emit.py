@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import sympy as sp
 
 from symdeq.codegen.emit_arrays import Tables, array_function
@@ -9,7 +11,8 @@ from symdeq.codegen.helpers import HELPERS
 from symdeq.codegen.layout import WIDTH, assignment, filled, in_brackets
 from symdeq.codegen.names import unique_names
 from symdeq.codegen.printer import JaxSource
-from symdeq.codegen.program import Program, Programs
+from symdeq.codegen.program import Assignment, Call, Program, Programs
+from symdeq.model import shape_of
 
 _CONSTANTS = (
     "NAME",
@@ -21,6 +24,8 @@ _CONSTANTS = (
     "SPARSITY",
     "PARAMETER_SPARSITY",
     "INITIAL",
+    "SIZES",
+    "NETWORKS",
 )
 _LONGEST_COMMENT = 600
 
@@ -32,7 +37,7 @@ def emit(programs: Programs) -> str:
     Those of vectorised programs take and return arrays.
     """
     helpers: set[str] = set()
-    if programs.vectorised:
+    if programs.vectorised and not programs["rhs"].sizes:
         tables = Tables()
         functions = [array_function(program, tables, helpers, _comment) for program in programs.functions]
         return _module([*_header(programs), *tables.lines()], [HELPERS[name] for name in sorted(helpers)], functions)
@@ -56,7 +61,7 @@ def _module(header: list[str], helpers: list[str], functions: list[str]) -> str:
     imports = [
         line
         for line, used in (
-            ("import jax", "jax.lax." in body or "jax.jvp" in body),
+            ("import jax", any(name in body for name in ("jax.lax.", "jax.jvp", "jax.jacfwd"))),
             ("import jax.numpy as jnp", "jnp." in body),
             ("import numpy as np", "np.array(" in constant or "np.arange(" in constant),
             ("from jax.scipy import special", "special." in body),
@@ -92,6 +97,10 @@ def _header(programs: Programs) -> list[str]:
         ("INITIAL", [_quoted(kind) for kind in programs.initial]),
     ):
         constants += in_brackets(f"{name} = ", values, "", 0) if values else [f"{name} = ()"]
+    if any(size != 1 for size in programs.sizes) or any(map(shape_of, programs.states)):
+        constants += in_brackets("SIZES = ", [str(size) for size in programs.sizes], "", 0)
+    if programs.networks:
+        constants += in_brackets("NETWORKS = ", [_quoted(name) for name in programs.networks], "", 0)
     return [text, *constants]
 
 
@@ -108,7 +117,7 @@ def _plain(text: str) -> str:
 def _function(program: Program, names: dict[sp.Symbol, str], reserved: set[str], helpers: set[str]) -> str:
     scalars = {group: name for name, group in program.inputs if isinstance(group, sp.Symbol)}
     names = {**names, **scalars}
-    symbols = (*program.arguments, *(line.target for line in program.assignments))
+    symbols = (*program.arguments, *(s for line in program.body for s in line.targets))
     names = unique_names(symbols, names, reserved)
     used = {names[s] for s in symbols}
     groups = {
@@ -117,16 +126,52 @@ def _function(program: Program, names: dict[sp.Symbol, str], reserved: set[str],
     lines = [f"def {program.name}({', '.join(groups.values())}):", f'    """{program.summary}"""']
     for name, group in program.inputs:
         if not isinstance(group, sp.Symbol) and group:
-            lines += _unpacked([names[s] for s in group], groups[name])
+            source = _sliced(group, groups[name]) if any(map(shape_of, group)) else groups[name]
+            lines += _unpacked([names[s] for s in group], source)
     printer = JaxSource(names)
-    for line in program.assignments:
+    for line in program.body:
+        if isinstance(line, Call):
+            lines += _called(line, names, printer)
+            helpers.add("network_slopes" if line.order else "network_outputs")
+            continue
+        assert isinstance(line, Assignment)
         if line.comment:
             lines += _comment(str(line.comment))
         lines += assignment(names[line.target], printer.doprint(line.expression), 4)
     helpers |= printer.helpers
     outputs = [printer.doprint(output) for output in program.outputs]
-    lines += _returned(outputs)
+    if program.sizes:
+        helpers.add("strung")
+        parts = [f"({value}, {size})" for value, size in zip(outputs, program.sizes, strict=True)]
+        lines += in_brackets("return strung", parts, "", 4)
+    else:
+        lines += _returned(outputs)
     return "\n".join(lines)
+
+
+def _sliced(group: tuple[sp.Symbol, ...], source: str) -> str:
+    """The parts of an array, in order: numbers and vectors."""
+    parts, start = [], 0
+    for symbol in group:
+        size = math.prod(shape_of(symbol))
+        parts.append(f"{source}[{start}:{start + size}]" if shape_of(symbol) else f"{source}[{start}]")
+        start += size
+    return ", ".join(parts)
+
+
+def _called(call: Call, names: dict[sp.Symbol, str], printer: JaxSource) -> list[str]:
+    """The evaluation of a network, and its entries by name."""
+    order = [str(call.order)] if call.order else []
+    arguments = ", ".join([names[call.network], *order, *(printer.doprint(a) for a in call.arguments)])
+    value = f"{'network_slopes' if call.order else 'network_outputs'}({arguments})"
+    if call.places == ((),):
+        return assignment(names[call.targets[0]], value, 4)
+    whole = unique_names([sp.Symbol(f"{call.network}_{'slopes' if call.order else 'outputs'}")], names, ())
+    name = list(whole.values())[-1]
+    lines = assignment(name, value, 4)
+    for target, place in zip(call.targets, call.places, strict=True):
+        lines.append(f"    {names[target]} = {name}" + (f"[{', '.join(map(str, place))}]" if place else ""))
+    return lines
 
 
 def _unpacked(targets: list[str], source: str) -> list[str]:

@@ -11,7 +11,7 @@ import sympy as sp
 from symdeq.codegen.layout import assignment, in_brackets
 from symdeq.codegen.names import unique_names
 from symdeq.codegen.printer import JaxSource
-from symdeq.codegen.program import Assignment, Group, Program, Sums
+from symdeq.codegen.program import Assignment, Call, Group, Program, Sums
 
 
 @dataclass
@@ -58,6 +58,7 @@ def array_function(program: Program, tables: Tables, helpers: set[str], comment:
     """
     writer = _Writer(program, tables)
     for line in program.body:
+        assert not isinstance(line, Call), "networks are called by straight-line code"
         if line.comment:
             writer.lines += comment(str(line.comment))
         writer.statement(line)

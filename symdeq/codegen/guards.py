@@ -16,7 +16,7 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 
 from symdeq._errors import UnsupportedError
 from symdeq.codegen.derivatives import INTERNAL, Differentiator
-from symdeq.codegen.program import Assignment
+from symdeq.codegen.program import Assignment, Call
 
 # Finite, with finite derivatives, at every finite argument. Everything else is guarded; exp and its like because they
 # overflow.
@@ -54,7 +54,7 @@ class _Guards:
     """The assignments written so far, and what is known of each intermediate quantity."""
 
     def __init__(self) -> None:
-        self.body: list[Assignment] = []
+        self.body: list[Assignment | Call] = []
         self.sources: dict[sp.Basic, sp.Basic] = {}
         self._definitions: dict[sp.Basic, sp.Expr] = {}
         # Intermediate quantities that can be singular, with the inputs at fault.
@@ -62,7 +62,10 @@ class _Guards:
         self._written: dict[sp.Basic, sp.Symbol] = {}
         self._count = itertools.count(1)
 
-    def define(self, line: Assignment) -> None:
+    def define(self, line: Assignment | Call) -> None:
+        if isinstance(line, Call):  # what a network gives is taken for finite everywhere
+            self.body.append(line)
+            return
         self._definitions[line.target] = line.expression  # pyright: ignore[reportArgumentType]
         self.body.append(Assignment(line.target, self.rewrite(line.expression), line.comment))
         if risk := self._risk(line.expression):
@@ -178,7 +181,7 @@ def _holds(condition: sp.Basic, point: Mapping[Any, Any]) -> bool:
         return False
 
 
-def guard(body: Iterable[Assignment]) -> tuple[tuple[Assignment, ...], Mapping[sp.Basic, sp.Basic]]:
+def guard(body: Iterable[Assignment | Call]) -> tuple[tuple[Assignment | Call, ...], Mapping[sp.Basic, sp.Basic]]:
     """Straight-line code with every singular branch of a `Piecewise` guarded.
 
     Arguments:

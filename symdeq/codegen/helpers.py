@@ -41,6 +41,23 @@ def zeta_derivative(s, q):
     """The derivative of the Hurwitz zeta function with respect to its first argument."""
     s = jnp.asarray(s, jnp.result_type(s, float))
     return jax.jvp(lambda order: special.zeta(order, q), (s,), (jnp.ones_like(s),))[1]''',
+    "network_outputs": '''\
+def network_outputs(network, *inputs):
+    """All outputs of a network at inputs strung together, shape (outputs,)."""
+    dtype = jnp.result_type(*inputs)
+    return jnp.ravel(network(jnp.concatenate([jnp.ravel(jnp.asarray(x, dtype)) for x in inputs])))''',
+    "network_slopes": '''\
+def network_slopes(network, order, *inputs):
+    """The derivatives of the outputs of a network by its inputs, shape (outputs, inputs), and (..., inputs) beyond."""
+    dtype = jnp.result_type(*inputs)
+    derivative = lambda x: jnp.ravel(network(x))
+    for _ in range(order):
+        derivative = jax.jacfwd(derivative)
+    return derivative(jnp.concatenate([jnp.ravel(jnp.asarray(x, dtype)) for x in inputs]))''',
+    "strung": '''\
+def strung(*parts):
+    """An array of values and how many numbers each is."""
+    return jnp.concatenate([jnp.broadcast_to(jnp.asarray(value), (size,)) for value, size in parts])''',
     "row_sums": '''\
 def row_sums(values, rows, count):
     """The sums of the values of each row."""

@@ -17,8 +17,10 @@ _ON_HOST = {
 
 @cache
 def host_functions(generated: Generated) -> dict[str, Any] | None:
-    """The functions of generated text on NumPy, by name; `None` where the text needs JAX itself."""
+    """The functions of generated text on NumPy, by name; `None` where the text needs JAX itself or calls networks."""
     text = generated.text
+    if generated.networks or generated.jac is None:
+        return None
     for name, on_host in ON_HOST.items():
         text = text.replace(HELPERS[name], on_host)
     lines = text.splitlines()

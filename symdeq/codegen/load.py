@@ -19,7 +19,9 @@ class Generated:
     The functions take `t` as a scalar and `y`, `p`, `j`, `v`, `b` as tuples of scalars or as arrays of one dimension,
     and return tuples of scalars, some of which may be Python numbers. `dfdt` is `None` for an autonomous system;
     `factorise`, `solve` and `solve_transposed` are `None` where the elimination would be too long, or with a mass
-    matrix, or in a `vectorised` module, whose functions take and return arrays.
+    matrix, or in a `vectorised` module, whose functions take and return arrays. `sizes` says how many numbers each
+    state is; `jac` is `None` where one is a vector. Functions of a module with `networks` take those as their last
+    argument.
     """
 
     text: str
@@ -32,9 +34,11 @@ class Generated:
     parameter_sparsity: tuple[tuple[int, int], ...] = field(compare=False)
     initial_kinds: tuple[str, ...] = field(compare=False)
     vectorised: bool = field(compare=False)
+    sizes: tuple[int, ...] = field(compare=False)
+    networks: tuple[str, ...] = field(compare=False)
     rhs: Callable[..., Scalars] = field(compare=False, repr=False)
-    jac: Callable[..., Scalars] = field(compare=False, repr=False)
-    jac_params: Callable[..., Scalars] = field(compare=False, repr=False)
+    jac: Callable[..., Scalars] | None = field(compare=False, repr=False)
+    jac_params: Callable[..., Scalars] | None = field(compare=False, repr=False)
     dfdt: Callable[..., Scalars] | None = field(compare=False, repr=False)
     observed: Callable[..., Scalars] = field(compare=False, repr=False)
     initial: Callable[..., Scalars] = field(compare=False, repr=False)
@@ -75,9 +79,11 @@ def load(text: str) -> Generated:
         parameter_sparsity=names["PARAMETER_SPARSITY"],
         initial_kinds=names["INITIAL"],
         vectorised=names.get("VECTORISED", False),
+        sizes=names.get("SIZES", (1,) * len(names["STATES"])),
+        networks=names.get("NETWORKS", ()),
         rhs=names["rhs"],
-        jac=names["jac"],
-        jac_params=names["jac_params"],
+        jac=names.get("jac"),
+        jac_params=names.get("jac_params"),
         dfdt=names.get("dfdt"),
         observed=names["observed"],
         initial=names["initial"],

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import sympy as sp
 
-from symdeq._errors import ModelError, VerificationError
+from symdeq._errors import ModelError, UnsupportedError, VerificationError
 from symdeq.codegen.cse import share
 from symdeq.codegen.derivatives import differentiate
 from symdeq.codegen.guards import guard
 from symdeq.codegen.linear import linear_programs
-from symdeq.codegen.program import Argument, Assignment, Comment, Program, Programs, verify, without_dead
+from symdeq.codegen.networks import with_calls
+from symdeq.codegen.program import (
+    Argument,
+    Assignment,
+    Comment,
+    Program,
+    Programs,
+    Statement,
+    verify,
+    without_dead,
+)
 from symdeq.codegen.vectorise import vectorise
-from symdeq.model import Guess, Stage, System, TimeDerivative, t
+from symdeq.model import Guess, Stage, System, TimeDerivative, shape_of, t
 
 # Operations of right-hand side and Jacobian up to which straight-line code over scalars compiles in a second or two.
 MOST_SCALAR_OPERATIONS = 1000
@@ -32,6 +43,9 @@ def lower(system: System) -> Programs:
     structure = system.structure
     assert structure is not None
     flow = _Flow(system)
+    observed = tuple(e.lhs for e in system.observed)
+    if any(map(shape_of, (*system.states, *observed))):
+        return _arrays(system, flow)
     variables = (*system.states, *system.params, t)
     body, found = differentiate(flow.body, flow.targets, variables, flow.guards)
     n, m = len(system.states), len(system.params)
@@ -60,11 +74,11 @@ def lower(system: System) -> Programs:
         functions.append(
             flow.program("dfdt", "The partial derivatives with respect to time.", *_valued(body, derivatives))
         )
-    observed = tuple(e.lhs for e in system.observed)
     functions.append(flow.program("observed", "The observed quantities.", flow.body, observed))
     initial, kinds = _initial(system)
     functions.append(initial)
-    vectorised = functions[0].operations + functions[1].operations > MOST_SCALAR_OPERATIONS
+    many = functions[0].operations + functions[1].operations > MOST_SCALAR_OPERATIONS
+    vectorised = many and not system.networks
     functions = [(vectorise if vectorised else share)(program) for program in functions]
     if not vectorised:
         functions.extend(linear_programs(names, structure.sparsity, factorised=structure.kind == "ode"))
@@ -81,7 +95,50 @@ def lower(system: System) -> Programs:
         initial=kinds,
         functions=tuple(functions),
         vectorised=vectorised,
+        networks=_names_of(system),
     )
+
+
+def _arrays(system: System, flow: _Flow) -> Programs:
+    """Programs of a system with vectors: right-hand side, observed quantities and initial values, on arrays.
+
+    Derivatives of such systems are left to JAX, which keeps vectors whole as well.
+    """
+    assert system.structure is not None
+    if system.structure.kind == "dae":
+        raise UnsupportedError(
+            f"System `{system.name}` has vectors as states, and equations that determine unknowns only implicitly.",
+            where="\n".join(e.located for e in system.equations if e.lhs == 0),
+            remedy="solve them for their unknowns, or write the vectors as single states",
+        )
+    sizes = tuple(state.size for state in system.states)
+    initial, kinds = _initial(system)
+    observed = tuple(e.lhs for e in system.observed)
+    functions = [
+        replace(flow.program("rhs", "The right-hand sides.", flow.body, flow.targets), sizes=sizes),
+        flow.program("observed", "The observed quantities.", flow.body, observed),
+        replace(initial, sizes=sizes),
+    ]
+    functions = [share(program) for program in functions]
+    for program in functions:
+        verify(program)
+    return Programs(
+        name=system.name,
+        states=system.states,
+        parameters=system.params,
+        observed=observed,  # pyright: ignore[reportArgumentType]
+        mass=tuple(m for m, size in zip(system.structure.mass, sizes, strict=True) for _ in range(size)),
+        sparsity=(),
+        parameter_sparsity=(),
+        initial=kinds,
+        functions=tuple(functions),
+        vectorised=True,
+        networks=_names_of(system),
+    )
+
+
+def _names_of(system: System) -> tuple[str, ...]:
+    return tuple(network.name for network in system.networks)
 
 
 def lower_expressions(system: System, expressions: Iterable[sp.Expr], name: str = "evaluate") -> Program:
@@ -108,6 +165,8 @@ class _Flow:
     def __init__(self, system: System, extras: tuple[sp.Expr, ...] = ()):
         self.system = system
         self.inputs: tuple[Argument, ...] = (("t", t), ("y", system.states), ("p", system.params))
+        if system.networks:
+            self.inputs += (("networks", tuple(map(_symbol, _names_of(system)))),)
         self.targets = tuple(
             _symbol(f"D({state})" if equation.lhs != 0 else f"residual({state})")
             for state, equation in zip(system.states, system.equations, strict=True)
@@ -121,23 +180,24 @@ class _Flow:
             expression = sp.sympify(expression.xreplace(rates), strict=True)
             _check_known(expression, {t, *system.states, *system.params, *(line.target for line in lines)}, system)
             lines.append(Assignment(symbol, expression))
-        self.body, self.guards = guard(lines)
+        self.body, self.guards = guard(with_calls(lines))
 
-    def program(self, name: str, summary: str, body: tuple[Assignment, ...], outputs: tuple[sp.Basic, ...]) -> Program:
+    def program(self, name: str, summary: str, body: tuple[Statement, ...], outputs: tuple[sp.Basic, ...]) -> Program:
         body = without_dead(body, outputs)
         return Program(name=name, summary=summary, inputs=self.inputs, body=body, outputs=outputs)
 
 
 def _valued(
-    body: tuple[Assignment, ...], values: list[tuple[str, sp.Expr | int]]
-) -> tuple[tuple[Assignment, ...], tuple[sp.Basic, ...]]:
+    body: tuple[Statement, ...], values: list[tuple[str, sp.Expr | int]]
+) -> tuple[tuple[Statement, ...], tuple[sp.Basic, ...]]:
     """The body with an assignment for each value that is not a symbol or a number already, and the outputs."""
     lines, outputs = list(body), []
     for name, value in values:
         expression = sp.sympify(value, strict=True)
         if not isinstance(expression, sp.Symbol | sp.Number):
-            lines.append(Assignment(_symbol(name), expression))
-            expression = lines[-1].target
+            line = Assignment(_symbol(name), expression)
+            lines.append(line)
+            expression = line.target
         outputs.append(expression)
     return tuple(lines), tuple(outputs)
 
@@ -152,7 +212,7 @@ def _initial(system: System) -> tuple[Program, tuple[str, ...]]:
         expression = value.value if isinstance(value, Guess) else value
         values.append((f"{state}(t0)", 0 if expression is None else expression))
     body, outputs = _valued((), values)
-    guarded, _ = guard(body)
+    guarded, _ = guard(body)  # pyright: ignore[reportArgumentType]
     program = Program(
         name="initial",
         summary="Initial values and guesses, 0 where INITIAL says that there is none.",

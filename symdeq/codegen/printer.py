@@ -134,6 +134,12 @@ class JaxSource(StrPrinter):
             return f"special.digamma({arguments[1]})"
         return template.format(*arguments)
 
+    def _print_Component(self, expr) -> str:
+        return f"{self.parenthesize(expr.args[0], PRECEDENCE['Atom'])}[{expr.args[1]}]"
+
+    def _print_Numbers(self, expr) -> str:
+        return f"jnp.array([{', '.join(map(self._print, expr.args))}])"
+
     def _print_Symbol(self, expr) -> str:
         return self.names[expr]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
+from typing import Any
 
 import sympy as sp
 
 from symdeq._errors import VerificationError
-from symdeq.model import Equation, ModelSymbol
+from symdeq.model import Equation, ModelSymbol, State
 
 # A scalar argument, or a named group of scalars that the function unpacks.
 Argument = tuple[str, sp.Symbol | tuple[sp.Symbol, ...]]
@@ -105,7 +106,44 @@ class Sums:
         return f"{self.targets[0]} and {len(self.targets) - 1} more are sums, first {first}"
 
 
-Statement = Assignment | Group | Sums
+@dataclass(frozen=True)
+class Call:
+    """One evaluation of a network, or of its derivatives of some order; each target is one entry of what it gives.
+
+    Arguments:
+
+    - `network`: the input that holds it.
+    - `order`: 0 for the outputs, shape (outputs,); 1 for their derivatives, shape (outputs, inputs); and so on.
+    - `arguments`: symbols or numbers; vectors are strung together.
+    - `targets`: symbols, each at one of the `places`: the index of its entry, `()` for all outputs together.
+    """
+
+    network: sp.Symbol
+    order: int
+    arguments: tuple[sp.Basic, ...]
+    targets: tuple[sp.Symbol, ...]
+    places: tuple[tuple[int, ...], ...]
+    comment: str = ""
+
+    @property
+    def needs(self) -> set[sp.Basic]:
+        return {self.network, *(a for a in self.arguments if isinstance(a, sp.Symbol))}
+
+    @property
+    def operations(self) -> int:
+        return 1
+
+    def only(self, needed: set[sp.Basic]) -> Call:
+        """The same with no more targets than are needed."""
+        kept = [(s, place) for s, place in zip(self.targets, self.places, strict=True) if s in needed]
+        return replace(self, targets=tuple(s for s, _ in kept), places=tuple(place for _, place in kept))
+
+    def __str__(self) -> str:
+        primes = "'" * self.order
+        return f"{', '.join(map(str, self.targets))} = {self.network}{primes}({', '.join(map(str, self.arguments))})"
+
+
+Statement = Assignment | Group | Sums | Call
 
 
 @dataclass(frozen=True)
@@ -119,6 +157,7 @@ class Program:
     - `inputs`: `(name, symbol)` for a scalar argument, `(name, symbols)` for a group.
     - `body`: single assignments, or many of one shape, each using only inputs and earlier targets.
     - `outputs`: inputs, targets or numbers.
+    - `sizes`: for a function that returns one array, how many numbers of it each output is; else empty.
     """
 
     name: str
@@ -126,6 +165,7 @@ class Program:
     inputs: tuple[Argument, ...]
     body: tuple[Statement, ...]
     outputs: tuple[sp.Basic, ...]
+    sizes: tuple[int, ...] = ()
 
     @property
     def arguments(self) -> tuple[sp.Symbol, ...]:
@@ -139,7 +179,7 @@ class Program:
 
     @property
     def assignments(self) -> tuple[Assignment, ...]:
-        """The body of a program that has not been vectorised."""
+        """The single assignments: the whole body of a program without groups and calls."""
         return tuple(line for line in self.body if isinstance(line, Assignment))
 
     def __str__(self) -> str:
@@ -165,6 +205,7 @@ class Programs:
     - `initial`: for each state `"given"`, `"guess"` or `"missing"`.
     - `functions`: the Programs.
     - `vectorised`: whether they are array code, whose functions take and return arrays.
+    - `networks`: the names of the networks that are called.
     """
 
     name: str
@@ -177,6 +218,12 @@ class Programs:
     initial: tuple[str, ...]
     functions: tuple[Program, ...]
     vectorised: bool = False
+    networks: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each state is."""
+        return tuple(s.size if isinstance(s, State) else 1 for s in self.states)
 
     def __getitem__(self, name: str) -> Program:
         for program in self.functions:
@@ -231,12 +278,12 @@ def _broken(program: Program, what: str) -> VerificationError:
     return VerificationError(f"Program `{program.name}` is not valid: {what}.\n{program}")
 
 
-def without_dead(body: Iterable[Assignment], outputs: tuple[sp.Basic, ...]) -> tuple[Assignment, ...]:
-    """The assignments that the outputs need, in their order."""
+def without_dead(body: Iterable[Any], outputs: tuple[sp.Basic, ...]) -> tuple[Any, ...]:
+    """The statements that the outputs need, in their order."""
     needed: set[sp.Basic] = set(outputs)
-    kept: list[Assignment] = []
+    kept: list[Any] = []
     for line in reversed(tuple(body)):
         if needed.intersection(line.targets):
-            kept.append(line)
+            kept.append(line.only(needed) if isinstance(line, Call) else line)
             needed |= line.needs
     return tuple(reversed(kept))

@@ -192,5 +192,5 @@ def _check_quantities(model: Model, quantities: tuple[Any, ...]) -> None:
     """A symbol that the model does not have is an error here, and not in the middle of a program."""
     dtype = model.values.dtype
     jax.eval_shape(
-        lambda ts, ys: model.evaluate(quantities, ts, ys), jnp.zeros(1, dtype), jnp.zeros((1, len(model.states)), dtype)
+        lambda ts, ys: model.evaluate(quantities, ts, ys), jnp.zeros(1, dtype), jnp.zeros((1, model.size), dtype)
     )

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from symdeq._errors import ModelError
+from symdeq._errors import ModelError, UnsupportedError
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol, Parameter
 from symdeq.model.symbols import Scale
@@ -189,6 +189,11 @@ def _asked(model: Model, unknowns: Any) -> list[tuple[Any, Unknown]]:
 
 def _declared(model: Model, symbol: Any, given: Unknown) -> tuple[str, float, tuple[float, float], Scale]:
     kind, i = model.position(symbol)
+    if kind == "network" or (kind == "state" and model.states[i].shape):
+        raise UnsupportedError(
+            f"`{symbol}` is {'a network' if kind == 'network' else 'a vector'}, which a fit does not estimate.",
+            remedy="train it by gradients: docs/guide/networks.md",
+        )
     if kind == "observed":
         raise ModelError(
             f"`{model.observed[i]}` follows from the equations, so it cannot be an unknown.",
@@ -201,13 +206,13 @@ def _declared(model: Model, symbol: Any, given: Unknown) -> tuple[str, float, tu
         name, value = declared.name, float(model.values[i])
     else:
         name = model.states[i].name
-        if not model.generated.mass[i]:
+        if not model.generated.mass[model.place(i)]:
             raise ModelError(
                 f"The initial value of `{name}` follows from the algebraic equations, so it cannot be an unknown.",
                 remedy="estimate the initial values of differential states",
             )
         missing = model.states[i] in model.missing_initial
-        value = math.nan if missing else float(model.initial_state()[i])
+        value = math.nan if missing else float(model.initial_state()[model.place(i)])
     bounds = given.bounds or (declared.bounds if declared is not None else (None, None))
     low, high = (
         (-math.inf if bounds[0] is None else float(bounds[0])),

@@ -1,8 +1,15 @@
 """The language in which models are written: symbols, equations, systems. Symbolic only."""
 
+from symdeq.model.blocks import Component as Component
+from symdeq.model.blocks import Network as Network
+from symdeq.model.blocks import NetworkValue as NetworkValue
+from symdeq.model.blocks import Numbers as Numbers
+from symdeq.model.blocks import networks_in as networks_in
+from symdeq.model.blocks import shape_of as shape_of
 from symdeq.model.equations import Eq as Eq
 from symdeq.model.equations import Equation as Equation
 from symdeq.model.equations import Origin as Origin
+from symdeq.model.networks import Neural as Neural
 from symdeq.model.symbols import D as D
 from symdeq.model.symbols import Guess as Guess
 from symdeq.model.symbols import ModelSymbol as ModelSymbol

@@ -10,6 +10,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from symdeq._errors import ModelError, UnsupportedError
+from symdeq.model.blocks import networks_in, shape_of
 from symdeq.model.equations import Equation, shown
 from symdeq.model.functions import unsupported
 from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, Time, TimeDerivative, check_initial_value
@@ -26,6 +27,7 @@ def check_declared(system: System) -> None:
     for equation in (*system.equations, *system.observed):
         _check_declared_symbols(equation, system)
         _check_functions(equation)
+    check_shapes(system)
     _check_not_trivial(system.equations)
     check_composed(system)
 
@@ -89,6 +91,24 @@ def _check_declared_symbols(equation: Equation, system: System) -> None:
         )
 
 
+def check_shapes(system: System) -> None:
+    """Raise `ModelError` where vectors of different lengths meet, or a vector stands for a number."""
+    for equation in (*system.equations, *system.observed):
+        try:
+            left, right = shape_of(equation.lhs), shape_of(equation.rhs)
+        except ModelError as error:
+            raise ModelError(error.what, where=equation.located, remedy=error.remedy) from None
+        number = left == () and isinstance(equation.lhs, State | TimeDerivative)
+        if (0,) in (left, right) or left == right or (() in (left, right) and not (number and right)):
+            continue
+        sides = [f"a vector of {shape[0]}" if shape else "a number" for shape in (left, right)]
+        raise ModelError(
+            f"The left side of an equation is {sides[0]}, its right side {sides[1]}.",
+            where=equation.located,
+            remedy="index the vector, h[0], or declare the state with that shape",
+        )
+
+
 def _check_functions(equation: Equation) -> None:
     for side in (equation.lhs, equation.rhs):
         for phrase in unsupported(side):
@@ -142,6 +162,7 @@ def _check_observed(system: System) -> None:
 def _check_names(system: System) -> None:
     seen: dict[str, ModelSymbol] = {}
     symbols: Iterable[ModelSymbol] = (*system.states, *system.params, *(e.lhs for e in system.observed))  # pyright: ignore[reportAssignmentType]
+    _check_networks(system, {s.name for s in symbols})
     for symbol in symbols:
         other = seen.setdefault(symbol.name, symbol)
         if other != symbol:
@@ -150,6 +171,26 @@ def _check_names(system: System) -> None:
                 f"Two different symbols are named `{symbol.name}`: {_described(other)} and {_described(symbol)}.",
                 where="\n".join(e.located for e in users) or None,
                 remedy="declare it once, or give one of them another name",
+            )
+
+
+def _check_networks(system: System, taken: set[str]) -> None:
+    networks = networks_in(*(side for e in (*system.equations, *system.observed) for side in (e.lhs, e.rhs)))
+    for i, network in enumerate(networks):
+        other = networks[i - 1]
+        if i and other.name == network.name:
+            raise ModelError(
+                f"Two different networks are named `{network.name}`.",
+                where="\n".join(
+                    e.located
+                    for e in (*system.equations, *system.observed)
+                    if {network, other} & set(networks_in(e.lhs, e.rhs))
+                ),
+                remedy="declare it once, or give one of them another name",
+            )
+        if network.name in taken:
+            raise ModelError(
+                f"A network and a symbol are both named `{network.name}`.", remedy="give one of them another name"
             )
 
 

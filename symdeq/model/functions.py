@@ -7,6 +7,8 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.functions.special.error_functions import Ei, erf, erfc, erfinv, expint
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or, Xor
 
+from symdeq.model.blocks import Component, Network, NetworkValue, Numbers
+
 ELEMENTARY: frozenset[type] = frozenset(
     {
         *(sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc, sp.sinc),
@@ -34,6 +36,7 @@ SPECIAL: frozenset[type] = frozenset(
         ),
     }
 )
+BLOCKS: frozenset[type] = frozenset({NetworkValue, Component, Numbers})
 CONDITIONS: frozenset[type] = frozenset({sp.Gt, sp.Ge, sp.Lt, sp.Le, sp.Eq, sp.Ne, And, Or, Not, Xor, sp.ITE})
 SUPPORTED: frozenset[type] = ELEMENTARY | SPECIAL | CONDITIONS
 
@@ -42,7 +45,7 @@ def unsupported(expression: sp.Basic) -> list[str]:
     """What in `expression` has no equivalent in JAX, one phrase each; empty if everything has."""
     found: dict[str, None] = {}
     for node in sp.preorder_traversal(expression):
-        if isinstance(node, sp.Symbol | BooleanTrue | BooleanFalse):
+        if isinstance(node, sp.Symbol | BooleanTrue | BooleanFalse | Network | sp.Tuple):
             continue
         if isinstance(node, sp.Number | sp.NumberSymbol):
             if not node.is_finite:
@@ -53,7 +56,7 @@ def unsupported(expression: sp.Basic) -> list[str]:
             found[f"`besseli` of order {node.args[0]} (orders 0 and 1 exist)"] = None
         elif isinstance(node, sp.polygamma | expint) and not node.args[0].is_Integer:
             found[f"`{type(node).__name__}` of the order {node.args[0]}, which is not a whole number"] = None
-        elif type(node) not in SUPPORTED:
+        elif type(node) not in SUPPORTED | BLOCKS:
             found[f"`{_name(node)}`"] = None
     return list(found)
 

@@ -29,6 +29,8 @@ def to_text(system: System) -> str:
             low, high = symbol.bounds
             extras = [symbol.unit or "", f"in [{low:g}, {high:g}]" if symbol.fact("bounds") else "", symbol.description]
             lines.append(f"    {symbol.name} = {symbol.value!r} {' '.join(e for e in extras if e)}".rstrip())
+    if system.networks:
+        lines += ["  networks", *(f"    {network.name}" for network in system.networks)]
     if system.structure is not None:
         structure = system.structure
         lines += [

@@ -13,13 +13,14 @@ import math
 import numbers
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import sympy as sp
 
 from symdeq._errors import ModelError, UnsupportedError
+from symdeq.model.blocks import Component, Numbers, checked_index
 from symdeq.model.functions import unsupported
 from symdeq.model.values import finite, number_or_expression
 
@@ -117,10 +118,41 @@ class State(ModelSymbol):
 
     __slots__ = ()
 
+    _iterable = False  # for SymPy, although vectors can be indexed and unpacked
+
     @property
     def initial(self) -> sp.Expr | Guess | None:
-        """The initial value as declared: an expression, a `Guess`, or `None`."""
+        """The initial value as declared: an expression (for a vector perhaps a tuple), a `Guess`, or `None`."""
         return self.fact("initial")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`()` for a number, `(n,)` for a vector."""
+        return self.fact("shape") or ()
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    def __getitem__(self, index: Any) -> Component:
+        if not self.shape:
+            raise ModelError(
+                f"`{self.name}` is one number and has no parts.",
+                remedy=f'declare a vector: sd.state("{self.name}", ..., shape=(n,))',
+            )
+        return Component(self, checked_index(index, self.size, self.name))
+
+    def __iter__(self) -> Iterator[Component]:
+        if not self.shape:
+            raise TypeError(f"The state `{self.name}` is one number and cannot be unpacked.")
+        return (self[i] for i in range(self.size))
+
+
+def like(state: State, name: str, description: str) -> State:
+    """A new state of the same shape."""
+    facts = {"shape": state.shape} if state.shape else {}
+    return State(name, description=description, **facts)  # pyright: ignore[reportReturnType]
 
 
 class Parameter(ModelSymbol):
@@ -161,6 +193,10 @@ class TimeDerivative(ModelSymbol):
     @property
     def state(self) -> State:
         return self.fact("state")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.state.shape
 
     @property
     def order(self) -> int:
@@ -210,24 +246,30 @@ def total_derivative(expression: sp.Expr) -> sp.Expr:
     return sp.Add(*parts)
 
 
-def state(name: str, initial: Any = None, *, unit: str | None = None, description: str = "") -> State:
+def state(name: str, initial: Any = None, *, shape: Any = (), unit: str | None = None, description: str = "") -> State:
     """Declare one unknown function of time.
 
     Arguments:
 
     - `name`: letters, digits and underscores; it is how results, prints and errors name it.
     - `initial`: the value at `t0`: a number, an expression in parameters, `sd.guess(v)` where the equations determine
-        it, or `None` (default) where the equations determine it or `y0=` will give it.
+        it, or `None` (default) where the equations determine it or `y0=` will give it. For a vector one value for
+        all its elements, or a sequence of numbers.
+    - `shape`: `()` (default) for a number, `(n,)` for a vector of n, which stays whole: operations and functions act on
+        it element by element, networks are called with it, and `h[0]` is one of its numbers.
     - `unit`: such as `"mol/L"`, or `None` (default): unchecked.
     - `description`: one line of what it is.
 
     Returns a `State`, a SymPy symbol. Raises `ModelError` for a bad name, value or unit.
     """
     check_name(name)
+    shape = _checked_shape(name, shape)
     if initial is not None and not isinstance(initial, Guess):
-        initial = number_or_expression(initial, f"the initial value of `{name}`")
+        initial = initial_value(initial, f"the initial value of `{name}`", shape)
     check_initial_value(name, initial)
-    facts = _given(initial=initial, unit=_checked_unit(name, unit), description=description or None)
+    facts = _given(
+        initial=initial, shape=shape or None, unit=_checked_unit(name, unit), description=description or None
+    )
     return State(name, **facts).declared_now()  # pyright: ignore[reportReturnType]
 
 
@@ -316,6 +358,31 @@ def _full_text(value: Any) -> str:
         symbols = sorted(value.free_symbols, key=lambda s: s.sort_key())  # pyright: ignore[reportAttributeAccessIssue]
         return " ".join([sp.srepr(value), *(_full_text(s) for s in symbols if isinstance(s, ModelSymbol))])
     return repr(value)
+
+
+def initial_value(value: Any, role: str, shape: tuple[int, ...]) -> sp.Expr:
+    """An initial value as an expression, or for a vector as a tuple of numbers."""
+    if not shape or isinstance(value, sp.Expr) or not hasattr(value, "__len__") or isinstance(value, str):
+        return number_or_expression(value, role)
+    if len(value) != shape[0]:
+        raise ModelError(
+            f"{role[0].upper()}{role[1:]} has {len(value)} elements, but the shape is {shape}.",
+            remedy=f"give {shape[0]} numbers, or one for all",
+        )
+    return Numbers(*(sp.Float(finite(v, f"element {i} of {role}")) for i, v in enumerate(value)))
+
+
+def _checked_shape(name: str, shape: Any) -> tuple[int, ...]:
+    sizes = (shape,) if isinstance(shape, numbers.Integral) and not isinstance(shape, bool) else shape
+    is_sizes = isinstance(sizes, tuple | list) and all(
+        isinstance(n, numbers.Integral) and not isinstance(n, bool) and int(n) > 0 for n in sizes
+    )
+    if not is_sizes or len(sizes) > 1:
+        raise ModelError(
+            f"The shape of `{name}` must be () or (n,), not {shape!r}.",
+            remedy="a state is a number or a vector; reshape matrices into vectors",
+        )
+    return tuple(int(n) for n in sizes)
 
 
 def check_name(name: str) -> None:

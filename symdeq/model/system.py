@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import sympy as sp
 
 from symdeq._errors import ModelError, UnsupportedError
+from symdeq.model.blocks import Network, Numbers, networks_in, shape_of
 from symdeq.model.checks import check_declared
 from symdeq.model.equations import Equation
-from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, TimeDerivative, check_name, symbols_in
+from symdeq.model.symbols import (
+    Guess,
+    ModelSymbol,
+    Parameter,
+    State,
+    TimeDerivative,
+    check_name,
+    initial_value,
+    symbols_in,
+)
 from symdeq.model.values import number_or_expression
 
 
@@ -82,7 +92,7 @@ class System:
     time_unit: str | None = None
     states: tuple[State, ...] = ()
     params: tuple[Parameter, ...] = ()
-    networks: tuple[Any, ...] = ()
+    networks: tuple[Network, ...] = ()
     noise: tuple[Any, ...] = ()
     delays: tuple[Any, ...] = ()
     events: tuple[Any, ...] = ()
@@ -101,7 +111,7 @@ class System:
             time_unit: str | None = None,
             states: tuple[State, ...] = (),
             params: tuple[Parameter, ...] = (),
-            networks: tuple[Any, ...] = (),
+            networks: tuple[Network, ...] = (),
             noise: tuple[Any, ...] = (),
             delays: tuple[Any, ...] = (),
             events: tuple[Any, ...] = (),
@@ -117,12 +127,13 @@ class System:
         declare("subsystems", _checked_tuple(self.subsystems, System, "subsystems", "sd.System"))
         declare("observed", _observed(self.observed))
         declare("initial", _initial(self.initial))
-        for later in ("networks", "noise", "delays", "events"):
+        for later in ("noise", "delays", "events"):
             if getattr(self, later):
                 raise UnsupportedError(f"System(..., {later}=...) is not available in this version of symdeq.")
         states, params = _collect(self)
         declare("states", states)
         declare("params", params)
+        declare("networks", networks_of(self.equations, self.observed))
         check_declared(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -201,7 +212,10 @@ def _observed(observed: Any) -> tuple[Equation, ...]:
     result = []
     for name, value in observed.items():
         check_name(name)
-        result.append(Equation(State(name), number_or_expression(value, f"the observed quantity `{name}`")))
+        expression = number_or_expression(value, f"the observed quantity `{name}`")
+        shape = shape_of(expression)
+        symbol = State(name, shape=shape) if any(shape) else State(name)
+        result.append(Equation(symbol, expression))
     return tuple(result)
 
 
@@ -217,8 +231,8 @@ def _initial(initial: Any) -> tuple[tuple[ModelSymbol, sp.Expr | Guess | None], 
                 f"`initial` has the key {symbol!r}, which is neither a state nor a derivative of one.",
                 remedy="use the symbols as keys: {x: 1.0, D(x): 0.0}",
             )
-        if not isinstance(value, Guess):
-            value = number_or_expression(value, f"the initial value of `{symbol}`")
+        if not isinstance(value, Guess) and not (symbol.shape and isinstance(value, Numbers)):
+            value = initial_value(value, f"the initial value of `{symbol}`", symbol.shape)
         result.append((symbol, value))
     return tuple(result)
 
@@ -233,6 +247,11 @@ def _collect(system: System) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
         return tuple(s for s in dict.fromkeys((*kept, *found)) if not (prefixes and s.name.startswith(prefixes)))
 
     return own(states, system.states), own(params, system.params)
+
+
+def networks_of(equations: tuple[Equation, ...], observed: tuple[Equation, ...]) -> tuple[Network, ...]:
+    """The networks that equations call, by name."""
+    return networks_in(*(side for e in (*equations, *observed) for side in (e.lhs, e.rhs)))
 
 
 def collect(

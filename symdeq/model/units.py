@@ -16,6 +16,7 @@ import sympy.physics.units as sympy_units
 from sympy.physics.units.systems.si import SI, dimsys_SI
 
 from symdeq._errors import ModelError
+from symdeq.model.blocks import Component, NetworkValue
 from symdeq.model.equations import Equation
 from symdeq.model.symbols import ModelSymbol, Time, TimeDerivative
 
@@ -171,6 +172,10 @@ def _unit_of(expression: sp.Basic, equation: Equation, time_unit: str | None) ->
         for part in expression.args:
             recurse(part)
         return ONE
+    if isinstance(expression, NetworkValue):  # which may take and give anything
+        return None
+    if isinstance(expression, Component):
+        return recurse(expression.vector)
     if expression.args:  # every other function takes and gives pure numbers
         return _agree([ONE, *(recurse(part) for part in expression.args)], expression, equation)
     return None

@@ -100,7 +100,7 @@ def _invariants(system: System, mass: tuple[int, ...]) -> tuple[Invariant, ...]:
             entries[i, len(columns)] = sp.Integer(1)
             columns[sp.Symbol(f"_{i}")] = len(columns)
     n, width = len(system.equations), len(columns)
-    if width == 0:
+    if width == 0 or any(state.shape for state in system.states):
         return ()
     if n * sum(v.p.bit_length() + v.q.bit_length() for v in entries.values()) > _MOST_DIGITS:
         return ()

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
-from symdeq._errors import ModelError
-from symdeq.model import Equation, Parameter, TimeDerivative
+from symdeq._errors import ModelError, UnsupportedError
+from symdeq.model import Equation, NetworkValue, Parameter, TimeDerivative, shape_of
 from symdeq.model.algebra import linear_parts, multiplied_out
 from symdeq.passes.matching import incidence, maximum_matching
 
@@ -39,6 +39,8 @@ def solve_block(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> 
 
     Raises `ModelError` for linear equations that are dependent.
     """
+    if any(shape_of(symbol) for symbol in symbols):
+        return _vector(equations, symbols)
     if len(symbols) == 1:
         value = explicit_value(equations[0], symbols[0])
         if value is not None:
@@ -50,6 +52,18 @@ def solve_block(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> 
         if len(symbols) <= LARGEST_ELIMINATED and _may_divide(symbols, *(factor for row in matrix for factor in row)):
             return Solved(explicit=_eliminated(matrix, equations, symbols))
     return _torn(equations, symbols)
+
+
+def _vector(equations: Sequence[Equation], symbols: Sequence[sp.Symbol]) -> Solved:
+    """A vector that its equation gives explicitly."""
+    value = explicit_value(equations[0], symbols[0]) if len(symbols) == 1 else None
+    if value is None:
+        raise UnsupportedError(
+            f"The vector `{symbols[0]}` is determined by its equation only implicitly.",
+            where="\n".join(e.located for e in equations),
+            remedy="write the equation as D(h) = ... or h = ..., or the vector as single states",
+        )
+    return Solved(explicit=(Equation(symbols[0], value, equations[0].origins),))
 
 
 def explicit_value(equation: Equation, symbol: sp.Symbol) -> sp.Expr | None:
@@ -97,7 +111,7 @@ def _check_independent(
     matrix: list[list[sp.Expr]], equations: Sequence[Equation], symbols: Sequence[sp.Symbol]
 ) -> None:
     """Raise `ModelError` if the matrix is singular whatever the values in it, by its rank at a few points."""
-    if any(factor.has(*_BRANCHED) for row in matrix for factor in row):
+    if any(factor.has(NetworkValue, *_BRANCHED) for row in matrix for factor in row):
         return
     names = sorted({s for row in matrix for factor in row for s in factor.free_symbols}, key=str)
     for seed in range(3):

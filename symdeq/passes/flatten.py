@@ -12,8 +12,8 @@ from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model import D, Equation, Guess, ModelSymbol, Parameter, Stage, State, System, TimeDerivative
 from symdeq.model.algebra import multiplied_out
 from symdeq.model.checks import check_composed
-from symdeq.model.symbols import replaced
-from symdeq.model.system import collect
+from symdeq.model.symbols import like, replaced
+from symdeq.model.system import collect, networks_of
 
 _Initial = dict[ModelSymbol, sp.Expr | Guess | None]
 
@@ -39,6 +39,7 @@ def flatten(system: System) -> System:
         subsystems=(),
         states=states,
         params=merged.params,
+        networks=networks_of(merged.equations, merged.observed),
         initial=(
             *((state, given.get(state, state.initial)) for state in states),
             *((symbol, value) for symbol, value in given.items() if isinstance(symbol, TimeDerivative)),
@@ -68,6 +69,7 @@ def _merged(system: System, prefix: str = "") -> _Merged:
     if prefix:
         renames = {s: s.prefixed(prefix) for s in symbols if isinstance(s, State | Parameter | TimeDerivative)}
         renames |= {p: p.prefixed(prefix) for p in _params_in(system)}
+        renames |= {n: n.prefixed(prefix) for n in system.networks}
     result = _Merged(
         equations=tuple(e.subs(renames) for e in system.equations),
         observed=tuple(e.subs(renames) for e in system.observed),
@@ -170,7 +172,7 @@ def _lowering(merged: _Merged) -> _Lowering:
             while name in taken:
                 name += "_"
             taken.add(name)
-            new = State(name, description=f"the {_ordinal(k)} derivative of {state.name}")
+            new = like(state, name, f"the {_ordinal(k)} derivative of {state.name}")
             added[state] = (*added.get(state, ()), new)
             equations.append(Equation(TimeDerivative(state=below, order=1), new, origins[state]))
             replacements[TimeDerivative(state=state, order=k)] = new

@@ -12,6 +12,7 @@ import sympy as sp
 
 from symdeq.model import Equation, Guess, ModelSymbol, Parameter, Stage, State, System, TimeDerivative
 from symdeq.model.algebra import linear_parts
+from symdeq.model.symbols import like
 from symdeq.passes.blocks import solve_block
 from symdeq.passes.matching import cheapest_matching, incidence, ordered_blocks, unknowns
 
@@ -75,7 +76,7 @@ class _Work:
         name += "t" if name.endswith(("_t", "_tt")) else "_t"  # x, x_t, x_tt
         while name in taken:
             name += "_"
-        state = State(name, description=f"the first derivative of {derivative.state.name}")
+        state = like(derivative.state, name, f"the first derivative of {derivative.state.name}")
         self.slopes[derivative] = state
         return state
 

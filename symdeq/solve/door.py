@@ -134,14 +134,14 @@ def check(
     saveat, at_steps, plain = check_saveat(saveat, t0, t1, dtype)
     default_rtol, default_atol = _TOLERANCES.get(str(dtype), _TOLERANCES["float32"])
     rtol = _tolerance(default_rtol if rtol is None else rtol, "rtol", (), dtype)
-    atol = _tolerance(default_atol if atol is None else atol, "atol", (len(model.states),), dtype)
+    atol = _tolerance(default_atol if atol is None else atol, "atol", (model.size,), dtype)
     if concrete(rtol) and float(rtol) < 10 * float(jnp.finfo(dtype).eps):
         raise ModelError(
             f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
         )
     method = _method(model, solver, rtol, atol, t0, t1)
-    adjoint = adjoint_of(adjoint, int(max_steps), len(model.states), heavy_state=isinstance(method.solver, BDF))
+    adjoint = adjoint_of(adjoint, int(max_steps), model.size, heavy_state=isinstance(method.solver, BDF))
     if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
         plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
     ):
@@ -223,7 +223,7 @@ def _y0(model: Model, y0: Any) -> Array:
                     f"y0 gives a value for `{name}`, which is not a state.", remedy="use model.replace for parameters"
                 )
         model, y0 = model.replace(y0), None
-    n = len(model.states)
+    n = model.size
     if y0 is None:
         missing = model.missing_initial
         if missing:
@@ -237,7 +237,7 @@ def _y0(model: Model, y0: Any) -> Array:
     except (TypeError, ValueError):
         raise ModelError(f"y0={y0!r} is neither an array nor a dictionary.") from None
     if value.shape != (n,):
-        names = ", ".join(s.name for s in model.states[:12]) + (", ..." if n > 12 else "")
+        names = ", ".join(model.labels[:12]) + (", ..." if n > 12 else "")
         raise ModelError(
             f"y0 has the shape {value.shape}; `{model.system.name}` has {n} states: {names}.",
             remedy="give one number a state, in that order; batches are jax.vmap",
@@ -262,4 +262,8 @@ def _method(model: Model, solver: Any, rtol: Array, atol: Array, t0: Array, t1: 
     start = model.declared_start(float(t0) if concrete(t0) else 0.0)
     elimination = elimination_of(model.functions) if model.generated.vectorised else None
     dense = elimination.rest if isinstance(elimination, Elimination) else 0
-    return choose(solver, kind=model.kind, rtol=known, probe=probe(*start, duration, scale), dense=dense)
+    structure = model.system.structure
+    assert structure is not None
+    linear = bool(structure.sparsity) and structure.linear >= set(structure.sparsity)
+    looked = probe(*start, duration, scale)
+    return choose(solver, kind=model.kind, rtol=known, probe=looked, dense=dense, linear=linear)

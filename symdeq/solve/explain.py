@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def story(solution: Solution) -> str:
     """Which method ran when, and why."""
     model, method = solution.model, solution.method
-    n = len(model.states)
+    n = model.size
     head = (
         f"`{model.system.name}`: {n} {'state' if n == 1 else 'states'}, "
         f"t = {float(solution.t0):g} to {float(solution.t1):g}, {np.asarray(solution.y0).dtype}"

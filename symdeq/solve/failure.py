@@ -119,12 +119,12 @@ def _slopes(solution: Solution) -> np.ndarray:
 
 
 def _named(solution: Solution, mask: np.ndarray) -> str:
-    names = [f"`{s.name}`" for s, chosen in zip(solution.model.states, mask, strict=True) if chosen]
+    names = [f"`{name}`" for name, chosen in zip(solution.model.labels, mask, strict=True) if chosen]
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _values(solution: Solution) -> str:
     pairs = [
-        f"{s.name} = {float(v):.6g}" for s, v in zip(solution.model.states, np.asarray(solution.y_end), strict=True)
+        f"{name} = {float(v):.6g}" for name, v in zip(solution.model.labels, np.asarray(solution.y_end), strict=True)
     ]
     return ", ".join(pairs[:8]) + (", ..." if len(pairs) > 8 else "")

@@ -54,7 +54,7 @@ class Family(eqx.Module):
         """The size of a `MemberResult`, about."""
         sub = self.request.saveat.subs
         times = (0 if sub.ts is None else len(sub.ts)) + bool(sub.t0) + bool(sub.t1)
-        return (times + 3) * (len(self.request.model.states) + 1) * self.request.y0.dtype.itemsize
+        return (times + 3) * (self.request.model.size + 1) * self.request.y0.dtype.itemsize
 
     def request_of(self, row: Array) -> tuple[Request, Bool[Array, ""]]:
         """The request of one member, and whether its values and what follows from them are finite."""

@@ -112,7 +112,7 @@ def _implicit_throughout(result: MemberResult) -> SwitchStats:
 
 def _looked_at(family: Family, rows: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
     """For each member, what orders the costs, and whether it is stiff from the start."""
-    n = len(family.request.model.states)
+    n = family.request.model.size
     size = max(1, min(lanes, _LOOKED_AT // n**2))
     batches = (np.arange(i, min(i + size, len(rows))) for i in range(0, len(rows), size))
     seen = [jax.tree.map(np.asarray, _look(family, jnp.asarray(rows[_padded(batch, size)]))) for batch in batches]

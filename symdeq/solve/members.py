@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from symdeq._errors import ModelError
+from symdeq._errors import ModelError, UnsupportedError
 from symdeq._lookup import text_of
 from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
@@ -96,6 +96,11 @@ def check_members(model: Model, values: Any, y0: Any) -> Members:
     states: dict[int, tuple[str, Any]] = {}
     for name, value in values.items():
         kind, i = model.position(name)
+        if kind == "network" or (kind == "state" and model.states[i].shape):
+            raise UnsupportedError(
+                f"`{text_of(name)}` is a {'vector' if kind == 'state' else kind}, which an ensemble does not vary.",
+                remedy="jax.vmap(lambda v: sd.solve(model.replace({...: v}), ...))(values)",
+            )
         if kind == "observed":
             raise ModelError(
                 f"`{text_of(name)}` follows from the equations and has no value of its own.",
@@ -178,7 +183,7 @@ def _check_y0(model: Model, y0: Any, states: Mapping[int, Any]) -> list[Any]:
         if any(model.position(name) == ("state", i) for name in y0 for i in states):
             raise _given_twice()
         return []
-    n = len(model.states)
+    n = model.size
     if y0.ndim not in (1, 2) or y0.shape[-1] != n:
         raise ModelError(
             f"y0 has the shape {y0.shape}; `{model.system.name}` has {_states(n)}.",
@@ -188,6 +193,11 @@ def _check_y0(model: Model, y0: Any, states: Mapping[int, Any]) -> list[Any]:
         return []
     if states:
         raise _given_twice()
+    if n != len(model.states):
+        raise UnsupportedError(
+            "The members of an ensemble have initial values of their own, and the model has vectors.",
+            remedy="jax.vmap(lambda y0: sd.solve(model, y0=y0, ...))(values)",
+        )
     return [y0[:, i] for i in range(n)]
 
 

@@ -19,6 +19,8 @@ from symdeq.solvers import (
     AbstractRosenbrock,
     AutoSwitch,
     ExplicitTableau,
+    Rodas5P,
+    Rosenbrock23,
     RosenbrockTableau,
 )
 
@@ -38,6 +40,8 @@ _NAMES: dict[Any, str] = {
     RODAS5P: "Rodas5P",
     ROSENBROCK23: "Rosenbrock23",
 }
+
+_SOLVERS: dict[RosenbrockTableau, dfx.AbstractSolver] = {RODAS5P: Rodas5P(), ROSENBROCK23: Rosenbrock23()}
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Method:
         return isinstance(self.solver, dfx.AbstractAdaptiveSolver)
 
 
-def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: int = 0) -> Method:
+def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: int = 0, linear: bool = False) -> Method:
     """The method for a model.
 
     Arguments:
@@ -78,6 +82,7 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: i
     - `rtol`: the relative tolerance; `None` where it is traced.
     - `probe`: the time scales at the start, and the number of states.
     - `dense`: the unknowns of each factorisation that are left to a dense one.
+    - `linear`: whether the Jacobian is constant, so that the time scales at the start are those of the whole solve.
 
     Returns a `Method`. Raises `ModelError` for what is no solver, and `UnsupportedError` for a solver that cannot hold
     algebraic equations.
@@ -101,6 +106,11 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: i
     if kind == "dae":
         reason = f"algebraic equations need a method for stiff problems; {why}"
         return Method(AutoSwitch(explicit, implicit), reason, _NAMES[implicit], start_implicit=True)
+    if linear and probe.starts_stiff and probe.surely_stiff:
+        reason = (
+            f"{why}; the equations are linear with constant coefficients, so they stay as stiff as they start: {probe}"
+        )
+        return Method(_SOLVERS[implicit], reason, _NAMES[implicit])
     judged = "stiff from the start" if probe.starts_stiff else "not stiff at the start"
     return Method(
         AutoSwitch(explicit, implicit),

@@ -131,6 +131,8 @@ def elimination_of(functions: Functions) -> Elimination | Krylov:
     elimination where that does not fill up, else iteratively."""
     generated = functions.generated
     n, sparsity = len(generated.mass), generated.sparsity
+    if not functions.has_jacobian:
+        return dense(n, ())
     if generated.vectorised and (all(generated.mass) or n > _PIVOTED_UP_TO):
         return eliminate(n, sparsity) or krylov(n, sparsity) or dense(n, sparsity)
     return dense(n, sparsity)
@@ -144,6 +146,8 @@ def _(functions: Any) -> str:
 @linearise.register(GeneratedTerm)
 def _(term: Any, t: Any, y: Any, args: Any) -> AbstractLinearisation:
     functions = term.functions
+    if not functions.has_jacobian:
+        return linearise.dispatch(object)(term, t, y, args)
     return GeneratedLinearisation(
         functions=functions, nonzeros=functions.jac(t, y, args), dfdt=functions.dfdt(t, y, args), dtype=y.dtype
     )

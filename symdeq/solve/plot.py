@@ -42,9 +42,11 @@ def plot(
     quantities = list(solution.model.states) if quantities is None else list(quantities)
     if not quantities:
         raise ModelError("There is nothing to plot.", remedy="give at least one state or expression")
-    ts, columns = _curves(solution, [*quantities, *([] if against is None else [against])])
+    ts, curves = _curves(solution, [*quantities, *([] if against is None else [against])])
+    quantities, columns = [name for name, _ in curves], [values for _, values in curves]
     if against is not None:
         ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+        quantities.pop()
         x = columns.pop()
         for quantity, column in zip(quantities, columns, strict=True):
             ax.plot(x, column, label=str(quantity))
@@ -120,14 +122,13 @@ def _groups(columns: list[np.ndarray]) -> list[list[int]]:
     return groups
 
 
-def _curves(solution: Solution, quantities: list[Any]) -> tuple[np.ndarray, list[np.ndarray]]:
+def _curves(solution: Solution, quantities: list[Any]) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
     """Times and values; between the steps of the solver the states follow the cubic that fits values and slopes."""
     ts, ys = np.asarray(solution.ts, dtype=float), np.asarray(solution.ys, dtype=float)
     if solution.at_steps and len(ts) > 1:
         slopes = np.asarray(solution.model.slopes(solution.ts, solution.ys), dtype=float)
         ts, ys = _refined(ts, ys, slopes)
-    values = solution.model.evaluate(quantities, ts, ys)
-    return ts, [np.asarray(value) for value in values]
+    return ts, solution.model.columns(quantities, ts, ys)
 
 
 def _refined(ts: np.ndarray, ys: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -108,7 +108,7 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
     """The solve itself, for a program: of what it was asked for, nothing but values is looked at."""
     model, method = request.model, request.method
     generated = model.generated
-    p, y0 = model.values, request.y0
+    p, y0 = model.args, request.y0
     start_ok, t1 = jnp.asarray(True), request.t1
     if not all(generated.mass):
         y0, start_ok = consistent(model.functions, request.t0, y0, p)

@@ -72,7 +72,7 @@ class Solution(eqx.Module):
         return sentence(self)
 
     def __getitem__(self, quantity: Any) -> Array:
-        """The values of a quantity at `ts`, shape (times,).
+        """The values of a quantity at `ts`, shape (times,), or (times, n) for a vector.
 
         Arguments:
 
@@ -132,8 +132,7 @@ class Solution(eqx.Module):
             raise MissingExtraError("pandas", "fit", "to_pandas") from None
         self._check_plain()
         chosen = [*self.model.states, *self.model.observed] if quantities is None else list(quantities)
-        columns = self.model.evaluate(chosen, self.ts, self.ys)
-        data = {str(q): np.asarray(c) for q, c in zip(chosen, columns, strict=True)}
+        data = dict(self.model.columns(chosen, self.ts, self.ys))
         return pd.DataFrame(data, index=pd.Index(np.asarray(self.ts), name="t"))
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ Every public name, made from its docstring by `python -m tests.docs`; `help(sd.s
 # Section, what it is about, and its names; `fit` and whatever comes with it has a section of its own.
 _SECTIONS = (
     ("Declaring", "[Writing models](guide/models.md)", ("state", "states", "parameter", "parameters", "guess", "t")),
-    ("Equations and systems", "[Writing models](guide/models.md)", ("D", "Eq", "Equation", "System")),
+    ("Equations and systems", "[Writing models](guide/models.md)", ("D", "Eq", "Equation", "Neural", "System")),
     ("Compiling", "[Generated code](guide/generated-code.md)", ("compile", "Model")),
     ("Solving", "[Solving](guide/solving.md)", ("solve", "Solution")),
     ("Ensembles", "[Ensembles](guide/ensembles.md)", ("ensemble", "EnsembleSolution")),
@@ -70,7 +70,7 @@ _CALLS = {
 }
 # Public to other rooms of the package, and of no use to anybody else.
 _INNER = {
-    "Model": ("position", "missing_initial", "constant", "slopes", "fastest_time_scale", "declared_start"),
+    "Model": ("position", "missing_initial", "constant", "slopes", "fastest_time_scale", "declared_start", "args", "place", "columns"),
     "System": ("observed_symbols",),
     "Solution": ("replace",),
 }

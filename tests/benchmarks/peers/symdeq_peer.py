@@ -31,8 +31,9 @@ def _with_parameters(model: Any, problem: Problem, p: Any) -> Any:
 
 def _in_order(solution: Any, problem: Problem) -> Any:
     """The states as the problem orders them; the compiler may have eliminated some of them."""
-    if tuple(s.name for s in solution.model.states) == problem.states:
-        return solution.ys
+    names = [s.name for s in solution.model.states]
+    if set(names) == set(problem.states):
+        return solution.ys[:, np.array([names.index(name) for name in problem.states])]
     return jnp.stack([solution[name] for name in problem.states], axis=-1)
 
 
