@@ -18,6 +18,7 @@ from symdeq.solve.dae import consistent
 from symdeq.solve.door import Request, check
 from symdeq.solve.gradient import Integration, integrate
 from symdeq.solve.ode import GeneratedTerm
+from symdeq.solve.round_trip import warn_of_backsolve
 from symdeq.solve.solution import Solution
 from symdeq.solve.times import CheckedTimes
 from symdeq.solvers import SwitchState
@@ -84,6 +85,8 @@ def solve(
         key=key,
     )
     meter = _meter(progress)
+    if request.backsolves:
+        warn_of_backsolve(request, lambda asked: _compiled_run(asked, dfx.NoProgressMeter()))
     explained = dataclasses.replace(request.method, reason=reason)
     if request.traced:
         return run(request, meter).replace(method=explained)

@@ -167,3 +167,37 @@ def test_few_values_take_columns_and_many_take_the_way_back():
     )  # fmt: skip
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(loss, (model.values,), (jnp.ones_like(model.values),))
+
+
+def lorenz_back(t1):
+    """The largest difference to the start after a solve to `t1` and back."""
+    model = models.lorenz()
+    settings = {"rtol": 1e-12, "atol": 1e-12, "max_steps": 20_000}
+    there = sd.solve(model, t1=t1, saveat=[t1], **settings)
+    back = sd.solve(model, t1=0.0, t0=t1, saveat=[0.0], y0=there.ys[-1], throw=False, **settings)
+    return float(np.max(np.abs(np.asarray(back.ys[-1]) - [1.0, 0.0, 0.0])))
+
+
+def test_lorenz_does_not_run_backwards():
+    """Lorenz' equations contract volumes by exp(-13.67 t), so that backwards they magnify errors by as much."""
+    assert 1e-9 < lorenz_back(1.0) < 1e-5
+    assert 1e-3 < lorenz_back(2.0) < 10
+    assert not lorenz_back(5.0) < 10
+
+
+def test_backsolve_is_warned_of_by_a_measured_round_trip(recwarn):
+    settings = {"rtol": 1e-12, "atol": 1e-12, "max_steps": 20_000, "adjoint": "backsolve"}
+    chaotic = models.lorenz()
+    sigma = chaotic.parameters[0]
+
+    def end(value, t1):
+        return jnp.sum(sd.solve(chaotic.replace({sigma: value}), t1=t1, saveat=[t1], **settings).ys)
+
+    jax.grad(end)(10.0, 1.0)
+    assert not recwarn
+    with pytest.warns(sd.SymdeqWarning, match="comes back to"):
+        jax.grad(end)(10.0, 2.0)
+    with pytest.warns(sd.SymdeqWarning, match="backwards from t = 100: that stops at"):
+        jax.grad(end)(10.0, 100.0)
+    with pytest.warns(sd.SymdeqWarning, match="`rober` cannot be solved backwards"):
+        sd.solve(models.rober(), t1=100.0, saveat=[100.0], adjoint=dfx.BacksolveAdjoint())
