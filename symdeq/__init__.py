@@ -28,6 +28,13 @@ from symdeq.model import parameters as parameters
 from symdeq.model import state as state
 from symdeq.model import states as states
 from symdeq.model import t as t
+from symdeq.nn import MultipleShooting as MultipleShooting
+from symdeq.nn import NeuralODE as NeuralODE
+from symdeq.nn import ODELayer as ODELayer
+from symdeq.nn import Training as Training
+from symdeq.nn import TrainingError as TrainingError
+from symdeq.nn import roughness as roughness
+from symdeq.nn import train as train
 from symdeq.solve import EnsembleSolution as EnsembleSolution
 from symdeq.solve import Solution as Solution
 from symdeq.solve import ensemble as ensemble

@@ -156,7 +156,7 @@ def _sliced(group: tuple[sp.Symbol, ...], source: str) -> str:
         size = math.prod(shape_of(symbol))
         parts.append(f"{source}[{start}:{start + size}]" if shape_of(symbol) else f"{source}[{start}]")
         start += size
-    return ", ".join(parts)
+    return parts[0] + "," if len(parts) == 1 else ", ".join(parts)
 
 
 def _called(call: Call, names: dict[sp.Symbol, str], printer: JaxSource) -> list[str]:

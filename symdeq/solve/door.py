@@ -20,7 +20,7 @@ from symdeq._errors import ModelError, SymdeqWarning
 from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
-from symdeq.solve.gradient import Automatic, adjoint_of
+from symdeq.solve.gradient import ByColumns, adjoint_of
 from symdeq.solve.method import Method, choose
 from symdeq.solve.ode import elimination_of
 from symdeq.solve.saveat import check_saveat
@@ -42,7 +42,7 @@ class Request(eqx.Module):
     atol: Array
     start_implicit: Array
     saveat: dfx.SaveAt
-    adjoint: Automatic | dfx.AbstractAdjoint
+    adjoint: ByColumns | dfx.AbstractAdjoint
     method: Method = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
     at_steps: bool = eqx.field(static=True)
@@ -141,7 +141,14 @@ def check(
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
         )
     method = _method(model, solver, rtol, atol, t0, t1)
-    adjoint = adjoint_of(adjoint, int(max_steps), model.size, heavy_state=isinstance(method.solver, BDF))
+    weights = sum(leaf.size for leaf in jax.tree.leaves(model.networks) if eqx.is_inexact_array(leaf))
+    adjoint = adjoint_of(
+        adjoint,
+        int(max_steps),
+        model.size,
+        values=model.values.size + model.size + weights,
+        heavy_state=isinstance(method.solver, BDF),
+    )
     if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
         plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
     ):
@@ -266,4 +273,4 @@ def _method(model: Model, solver: Any, rtol: Array, atol: Array, t0: Array, t1: 
     assert structure is not None
     linear = bool(structure.sparsity) and structure.linear >= set(structure.sparsity)
     looked = probe(*start, duration, scale)
-    return choose(solver, kind=model.kind, rtol=known, probe=looked, dense=dense, linear=linear)
+    return choose(solver, kind=model.kind, rtol=known, probe=looked, dense=dense, linear=linear, whole=not model.functions.has_jacobian)

@@ -15,29 +15,29 @@ from symdeq._errors import ModelError
 
 # Numbers kept for a gradient with a checkpoint at every step; without recomputation it takes a third less time.
 _MOST_CHECKPOINTED = 200_000
-# Up to so many differentiated values, all columns of the Jacobian take less time than one reverse pass (measured:
-# docs/guide/gradients.md).
+# Up to so many values, all columns of the Jacobian take less time than one reverse pass (decision 011).
 MOST_COLUMNS = 6
 
 
-class Automatic(eqx.Module):
-    """`adjoint="auto"`: forward mode for few values, `reverse` for more.
+class ByColumns(eqx.Module):
+    """Forward mode, one column a differentiated value, wherever a derivative is asked for; also under `jax.grad`.
 
-    - `reverse`: the adjoint for more values than `columns`.
-    - `columns`: the most values, as counted where they enter the solve, for which each has its own column.
+    - `primal`: the adjoint of a solve that is not differentiated.
     """
 
-    reverse: dfx.AbstractAdjoint
-    columns: int | None = eqx.field(static=True, default=MOST_COLUMNS)
+    primal: dfx.AbstractAdjoint
 
 
-def adjoint_of(name: Any, max_steps: int, states: int, *, heavy_state: bool) -> Automatic | dfx.AbstractAdjoint:
+def adjoint_of(
+    name: Any, max_steps: int, states: int, *, values: int, heavy_state: bool
+) -> ByColumns | dfx.AbstractAdjoint:
     """The way to differentiate that an argument `adjoint` names.
 
     Arguments:
 
     - `name`: one of the names below, or a diffrax adjoint.
     - `max_steps`, `states`: their product is what a checkpoint at every step keeps.
+    - `values`: how many numbers a gradient may be asked for by: parameters, initial values, weights.
     - `heavy_state`: whether the solver itself keeps far more than the state, such as factors.
 
     Raises `ModelError` for anything else.
@@ -46,9 +46,12 @@ def adjoint_of(name: Any, max_steps: int, states: int, *, heavy_state: bool) -> 
         return name
     few, every = dfx.RecursiveCheckpointAdjoint(), dfx.RecursiveCheckpointAdjoint(checkpoints=max_steps)
     small = max_steps * states <= _MOST_CHECKPOINTED and not heavy_state
-    ways: dict[str, Automatic | dfx.AbstractAdjoint] = {
-        "auto": Automatic(every if small else few),
-        "forward": Automatic(few, columns=None),
+    reverse = every if small else few
+    ways: dict[str, ByColumns | dfx.AbstractAdjoint] = {
+        # Which values are differentiated is known only where JAX differentiates. A rule that went back through
+        # checkpoints from there could not be batched.
+        "auto": ByColumns(reverse) if values <= MOST_COLUMNS else reverse,
+        "forward": ByColumns(few),
         "reverse": every,
         "checkpointed": few,
         "direct": dfx.DirectAdjoint(),
@@ -95,28 +98,26 @@ class Integration(eqx.Module):
         )
 
 
-def integrate(integration: Integration, adjoint: Automatic | dfx.AbstractAdjoint) -> dfx.Solution:
+def integrate(integration: Integration, adjoint: ByColumns | dfx.AbstractAdjoint) -> dfx.Solution:
     """Run an integration so that it is differentiated as `adjoint` says."""
     if isinstance(adjoint, dfx.AbstractAdjoint):
         return integration(adjoint)
     if integration.saveat.dense:  # an interpolation is more than arrays
-        return integration(dfx.DirectAdjoint() if adjoint.columns is None else adjoint.reverse)
+        return integration(dfx.DirectAdjoint())
     return _by_columns(integration, adjoint)
 
 
 @eqx.filter_custom_jvp
-def _by_columns(integration: Integration, adjoint: Automatic) -> dfx.Solution:
-    return integration(adjoint.reverse)
+def _by_columns(integration: Integration, adjoint: ByColumns) -> dfx.Solution:
+    return integration(adjoint.primal)
 
 
 @_by_columns.def_jvp
 def _(primals: Any, tangents: Any) -> tuple[dfx.Solution, dfx.Solution]:
     """The derivative as a product of the tangent with a Jacobian, which has a transpose, as a loop has not."""
-    integration, adjoint = primals
+    integration, _ = primals
     tangent, _ = tangents
     direction, unravel = ravel_pytree(tangent)
-    if adjoint.columns is not None and direction.size > adjoint.columns:
-        return eqx.filter_jvp(lambda i: i(adjoint.reverse), (integration,), (tangent,))
 
     def column(unit: Array) -> tuple[dfx.Solution, dfx.Solution]:
         return eqx.filter_jvp(lambda i: i(dfx.ForwardMode()), (integration,), (unravel(unit),))

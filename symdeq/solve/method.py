@@ -72,7 +72,8 @@ class Method:
         return isinstance(self.solver, dfx.AbstractAdaptiveSolver)
 
 
-def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: int = 0, linear: bool = False) -> Method:
+def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: int = 0, linear: bool = False, whole: bool = False
+) -> Method:
     """The method for a model.
 
     Arguments:
@@ -82,6 +83,7 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: i
     - `rtol`: the relative tolerance; `None` where it is traced.
     - `probe`: the time scales at the start, and the number of states.
     - `dense`: the unknowns of each factorisation that are left to a dense one.
+    - `whole`: whether there are vectors among the states, so that the Jacobian is JAX's and dense.
     - `linear`: whether the Jacobian is constant, so that the time scales at the start are those of the whole solve.
 
     Returns a `Method`. Raises `ModelError` for what is no solver, and `UnsupportedError` for a solver that cannot hold
@@ -99,6 +101,8 @@ def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: i
             f"solver={solver!r} is not a solver.",
             remedy='use "auto", or a diffrax solver such as diffrax.Tsit5() or sd.Rodas5P()',
         )
+    if whole:
+        return _explicit(rtol)
     if dense >= _MANY_DENSE and rtol is not None and rtol <= _MODERATE and probe.surely_stiff:
         reason = f"{dense} unknowns of each factorisation are dense, which a multistep method computes seldom; {probe}"
         return Method(BDF(), reason, "BDF")
@@ -129,6 +133,17 @@ def _pair(rtol: float | None, kind: str, states: int) -> tuple[ExplicitTableau, 
     if rtol <= _TIGHT and kind == "ode" and states <= _FEW_STATES:
         return DOP853, RODAS5P, f"rtol = {rtol:g} asks for high order"
     return TSIT5, RODAS5P, "the tolerance asks for order 5"
+
+
+def _explicit(rtol: float | None) -> Method:
+    """For vectors, which networks act on: seldom stiff, and mapped over in batches, where both of a pair would run."""
+    solver, order = dfx.Tsit5(), "the tolerance asks for order 5"
+    if rtol is not None and rtol >= _LOOSE:
+        solver, order = dfx.Bosh3(), f"rtol = {rtol:g} asks for low order"
+    elif rtol is not None and rtol <= _TIGHT:
+        solver, order = dfx.Dopri8(), f"rtol = {rtol:g} asks for high order"
+    reason = f"{order}; vectors are taken for not stiff: otherwise ask for sd.AutoSwitch() or sd.Rodas5P()"
+    return Method(solver, reason, type(solver).__name__)
 
 
 def _asked_for(solver: dfx.AbstractSolver) -> Method:
