@@ -35,6 +35,8 @@ from symdeq.nn import Training as Training
 from symdeq.nn import TrainingError as TrainingError
 from symdeq.nn import roughness as roughness
 from symdeq.nn import train as train
+from symdeq.saving import load as load
+from symdeq.saving import save as save
 from symdeq.solve import EnsembleSolution as EnsembleSolution
 from symdeq.solve import Solution as Solution
 from symdeq.solve import ensemble as ensemble

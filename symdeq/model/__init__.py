@@ -2,6 +2,7 @@
 
 from symdeq.model.blocks import Component as Component
 from symdeq.model.blocks import Network as Network
+from symdeq.model.blocks import NetworkOutputs as NetworkOutputs
 from symdeq.model.blocks import NetworkValue as NetworkValue
 from symdeq.model.blocks import Numbers as Numbers
 from symdeq.model.blocks import networks_in as networks_in

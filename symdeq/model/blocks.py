@@ -15,12 +15,16 @@ import sympy as sp
 from symdeq._errors import ModelError, UnsupportedError
 
 
+class _OutOfRange(ModelError, IndexError):
+    """An index that does not exist; as an `IndexError` it ends the unpacking of a vector."""
+
+
 def checked_index(index: Any, size: int, of: str) -> int:
     """An index from 0 below `size` (0: any), or an error that names what is indexed."""
     if isinstance(index, bool) or not isinstance(index, numbers.Integral) or int(index) < 0:
         raise ModelError(f"`{of}` is indexed by {index!r}.", remedy="use a whole number from 0 on")
     if size and int(index) >= size:
-        raise ModelError(f"`{of}` has {size} numbers and no [{index}].", remedy=f"use 0 to {size - 1}")
+        raise _OutOfRange(f"`{of}` has {size} numbers and no [{index}].", remedy=f"use 0 to {size - 1}")
     return int(index)
 
 
@@ -81,10 +85,10 @@ class NetworkValue(sp.Expr):
     is_commutative = True
     is_real = True
     is_extended_real = True
-    _iterable = False  # for SymPy, although one can be indexed and unpacked
 
     def __new__(cls, network: Network, index: Any, along: Any, *inputs: sp.Expr) -> NetworkValue:
-        return sp.Expr.__new__(cls, network, sp.Integer(index), sp.Tuple(*along), *inputs)
+        kind = NetworkOutputs if index == -1 else NetworkValue
+        return sp.Expr.__new__(kind, network, sp.Integer(index), sp.Tuple(*along), *inputs)  # pyright: ignore
 
     @property
     def network(self) -> Network:
@@ -112,21 +116,6 @@ class NetworkValue(sp.Expr):
         """What is called, and with what: equal for values that one evaluation gives."""
         return (self.network, *self.inputs)
 
-    def __getitem__(self, index: Any) -> NetworkValue:
-        if not self.is_whole:
-            raise ModelError(f"`{self}` is one number and has no parts.", remedy="index the call: net(x, y)[0]")
-        return NetworkValue(
-            self.network, checked_index(index, self.network.outputs, str(self)), self.along, *self.inputs
-        )
-
-    def __iter__(self) -> Iterator[NetworkValue]:
-        if not (self.is_whole and self.network.outputs):
-            raise ModelError(
-                f"How many outputs `{self}` has is not known, so it cannot be unpacked.",
-                remedy=f'index it, {self}[0], or say so: sd.Neural("{self.network}", ..., outputs=2)',
-            )
-        return (self[i] for i in range(self.network.outputs))
-
     def _eval_derivative(self, s: Any) -> sp.Expr:
         terms = []
         for i, given in enumerate(self.inputs):
@@ -149,6 +138,24 @@ class NetworkValue(sp.Expr):
         name = printer.doprint(self.network) + "".join(rf"^{{\prime_{{{i}}}}}" for i in self.along)
         called = rf"{name}\left({', '.join(printer.doprint(a) for a in self.inputs)}\right)"
         return called if self.is_whole else f"{called}_{{{self.index}}}"
+
+
+class NetworkOutputs(NetworkValue):
+    """All outputs of a network together: a vector that can be indexed, and unpacked where their number is known."""
+
+    _iterable = False  # for SymPy
+
+    def __getitem__(self, index: Any) -> NetworkValue:
+        index = checked_index(index, self.network.outputs, str(self))
+        return NetworkValue(self.network, index, self.along, *self.inputs)
+
+    def __iter__(self) -> Iterator[NetworkValue]:
+        if not self.network.outputs:
+            raise ModelError(
+                f"How many outputs `{self}` has is not known, so it cannot be unpacked.",
+                remedy=f'index it, {self}[0], or say so: sd.Neural("{self.network}", ..., outputs=2)',
+            )
+        return (self[i] for i in range(self.network.outputs))
 
 
 class Component(sp.Expr):

@@ -7,7 +7,7 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.functions.special.error_functions import Ei, erf, erfc, erfinv, expint
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or, Xor
 
-from symdeq.model.blocks import Component, Network, NetworkValue, Numbers
+from symdeq.model.blocks import Component, Network, NetworkOutputs, NetworkValue, Numbers
 
 ELEMENTARY: frozenset[type] = frozenset(
     {
@@ -36,7 +36,7 @@ SPECIAL: frozenset[type] = frozenset(
         ),
     }
 )
-BLOCKS: frozenset[type] = frozenset({NetworkValue, Component, Numbers})
+BLOCKS: frozenset[type] = frozenset({NetworkValue, NetworkOutputs, Component, Numbers})
 CONDITIONS: frozenset[type] = frozenset({sp.Gt, sp.Ge, sp.Lt, sp.Le, sp.Eq, sp.Ne, And, Or, Not, Xor, sp.ITE})
 SUPPORTED: frozenset[type] = ELEMENTARY | SPECIAL | CONDITIONS
 

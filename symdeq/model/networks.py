@@ -7,7 +7,7 @@ import numbers
 from typing import Any
 
 from symdeq._errors import ModelError
-from symdeq.model.blocks import Network, NetworkValue
+from symdeq.model.blocks import Network, NetworkOutputs
 from symdeq.model.symbols import check_name
 from symdeq.model.values import number_or_expression
 
@@ -45,11 +45,11 @@ class Neural:
         self.name, self.module = name, module
         self.symbol = Network(name, int(outputs), next(_SERIAL), module)
 
-    def __call__(self, *inputs: Any) -> NetworkValue:
+    def __call__(self, *inputs: Any) -> NetworkOutputs:
         if not inputs:
             raise ModelError(f"The network `{self.name}` is called without inputs.", remedy=f"{self.name}(x, y)[0]")
         given = [number_or_expression(value, f"input {i} of `{self.name}`") for i, value in enumerate(inputs)]
-        return NetworkValue(self.symbol, -1, (), *given)
+        return NetworkOutputs(self.symbol, -1, (), *given)  # pyright: ignore[reportReturnType]
 
     def __getitem__(self, index: Any) -> None:
         raise ModelError(

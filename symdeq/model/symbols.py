@@ -13,7 +13,7 @@ import math
 import numbers
 import re
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -135,6 +135,7 @@ class State(ModelSymbol):
         """How many numbers it holds."""
         return math.prod(self.shape)
 
+    # Unpacking goes by this as well: SymPy takes whatever has an `__iter__` for a sequence.
     def __getitem__(self, index: Any) -> Component:
         if not self.shape:
             raise ModelError(
@@ -142,11 +143,6 @@ class State(ModelSymbol):
                 remedy=f'declare a vector: sd.state("{self.name}", ..., shape=(n,))',
             )
         return Component(self, checked_index(index, self.size, self.name))
-
-    def __iter__(self) -> Iterator[Component]:
-        if not self.shape:
-            raise TypeError(f"The state `{self.name}` is one number and cannot be unpacked.")
-        return (self[i] for i in range(self.size))
 
 
 def like(state: State, name: str, description: str) -> State:

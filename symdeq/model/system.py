@@ -243,7 +243,8 @@ def _collect(system: System) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
     prefixes = tuple(f"{part.name}." for part in system.subsystems)
 
     def own(found: tuple, before: tuple) -> tuple:
-        kept = [s for s in before if s in set(found)]
+        known = set(found)
+        kept = [s for s in before if s in known]
         return tuple(s for s in dict.fromkeys((*kept, *found)) if not (prefixes and s.name.startswith(prefixes)))
 
     return own(states, system.states), own(params, system.params)

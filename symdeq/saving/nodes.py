@@ -14,7 +14,7 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import And, Boolean, Not, Or, Xor
 
 from symdeq._errors import ModelError
-from symdeq.model import Component, Network, NetworkValue, Numbers, shape_of
+from symdeq.model import Component, Network, NetworkOutputs, NetworkValue, Numbers, shape_of
 from symdeq.model.functions import BLOCKS, SUPPORTED
 from symdeq.saving.fields import damaged
 
@@ -76,7 +76,11 @@ def _network_value(network: Network, index: sp.Integer, along: sp.Tuple, *inputs
 
 
 # Where a class leaves it to others to check positions.
-_CHECKED: dict[type, Callable[..., Any]] = {Component: _component, NetworkValue: _network_value}
+_CHECKED: dict[type, Callable[..., Any]] = {
+    Component: _component,
+    NetworkValue: _network_value,
+    NetworkOutputs: _network_value,
+}
 _TAKES: dict[type, tuple[tuple[Any, ...], int]] = {
     **dict.fromkeys((sp.Add, sp.Mul, sp.Pow, sp.Max, sp.Min, sp.Gt, sp.Ge, sp.Lt, sp.Le), ((sp.Expr,), 2)),
     **dict.fromkeys((sp.Eq, sp.Ne), (((sp.Expr, Boolean),), 2)),
@@ -86,6 +90,7 @@ _TAKES: dict[type, tuple[tuple[Any, ...], int]] = {
     sp.Piecewise: ((ExprCondPair,), 1),
     ExprCondPair: ((sp.Expr, Boolean), 2),
     NetworkValue: ((Network, sp.Integer, sp.Tuple, sp.Expr), 4),
+    NetworkOutputs: ((Network, sp.Integer, sp.Tuple, sp.Expr), 4),
     Component: ((sp.Expr, sp.Integer), 2),
     Numbers: ((sp.Number,), 1),
     sp.Tuple: ((sp.Expr,), 0),

@@ -273,4 +273,5 @@ def _method(model: Model, solver: Any, rtol: Array, atol: Array, t0: Array, t1: 
     assert structure is not None
     linear = bool(structure.sparsity) and structure.linear >= set(structure.sparsity)
     looked = probe(*start, duration, scale)
-    return choose(solver, kind=model.kind, rtol=known, probe=looked, dense=dense, linear=linear, whole=not model.functions.has_jacobian)
+    whole = not model.functions.has_jacobian
+    return choose(solver, kind=model.kind, rtol=known, probe=looked, dense=dense, linear=linear, whole=whole)

@@ -72,7 +72,15 @@ class Method:
         return isinstance(self.solver, dfx.AbstractAdaptiveSolver)
 
 
-def choose(solver: Any, *, kind: str, rtol: float | None, probe: Probe, dense: int = 0, linear: bool = False, whole: bool = False
+def choose(
+    solver: Any,
+    *,
+    kind: str,
+    rtol: float | None,
+    probe: Probe,
+    dense: int = 0,
+    linear: bool = False,
+    whole: bool = False,
 ) -> Method:
     """The method for a model.
 

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from symdeq._errors import SymdeqWarning
 from symdeq._values import concrete
@@ -48,7 +49,8 @@ def warn_of_backsolve(request: Request, run: Any) -> None:
     scale = np.abs(start) + float(np.max(known.atol) / np.max(known.rtol))
     i = int(np.argmax(np.abs(found - start) / scale))
     if not abs(found[i] - start[i]) / scale[i] <= _ACCEPTED:
-        _warn(f"{what}: it comes back to {request.model.labels[i]} = {found[i]:.4g}, from where it started {start[i]:.4g}")
+        name = request.model.labels[i]
+        _warn(f"{what}: it comes back to {name} = {found[i]:.4g}, from where it started {start[i]:.4g}")
 
 
 def _warn(what: str) -> None:
@@ -71,7 +73,7 @@ def _declared(request: Request) -> Request | None:
     """The request with declared values in place of traced ones; `None` where something else is traced."""
     model = request.model
     times = (request.t0, request.t1, request.rtol, request.atol)
-    if not concrete(*times) or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(model.networks)):
+    if not concrete(*times) or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(model.networks)):
         return None
     with jax.ensure_compile_time_eval():
         _, _, y0 = model.declared_start(float(request.t0))

@@ -50,7 +50,7 @@ def test_chain_of_intermediate_quantities_does_not_grow() -> None:
     extended, found = differentiate(body, (links[-1],), (x, y), {})
     assert set(found) == {(0, 0), (0, 1)}
     assert len(extended) <= 3 * 40
-    assert max(sp.count_ops(line.expression) for line in extended) < 12
+    assert max(sp.count_ops(line.expression) for line in extended if isinstance(line, Assignment)) < 12
 
 
 def test_derivatives_of_a_system_against_substitution() -> None:

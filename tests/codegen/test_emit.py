@@ -104,6 +104,7 @@ def test_no_parameters_and_one_state() -> None:
     (x,) = states(x=1.0)
     generated = load(emit(lower(models.analysed({x: -(x**2)}))))
     assert generated.rhs(0.0, (3.0,), ()) == (-9.0,)
+    assert generated.jac_params is not None
     assert generated.jac_params(0.0, (3.0,), ()) == ()
     assert generated.parameters == ()
 

@@ -21,6 +21,12 @@ _SECTIONS = (
     ("Equations and systems", "[Writing models](guide/models.md)", ("D", "Eq", "Equation", "Neural", "System")),
     ("Compiling", "[Generated code](guide/generated-code.md)", ("compile", "Model")),
     ("Solving", "[Solving](guide/solving.md)", ("solve", "Solution")),
+    (
+        "Layers and training",
+        "[Networks and layers](guide/networks.md)",
+        ("ODELayer", "NeuralODE", "train", "Training", "MultipleShooting", "roughness"),
+    ),
+    ("Saving", "[Saving](guide/saving.md)", ("save", "load")),
     ("Ensembles", "[Ensembles](guide/ensembles.md)", ("ensemble", "EnsembleSolution")),
     ("Fitting", "[Fitting](guide/fitting.md)", ()),
     ("Solvers", "[Solvers for diffrax users](guide/solvers.md)", ("AutoSwitch", "Rodas5P", "Rosenbrock23", "BDF")),
@@ -33,6 +39,7 @@ _SECTIONS = (
             "UnsupportedError",
             "SolveError",
             "FitError",
+            "TrainingError",
             "MissingExtraError",
             "SymdeqWarning",
         ),
@@ -70,7 +77,10 @@ _CALLS = {
 }
 # Public to other rooms of the package, and of no use to anybody else.
 _INNER = {
-    "Model": ("position", "missing_initial", "constant", "slopes", "fastest_time_scale", "declared_start", "args", "place", "columns"),
+    "Model": (
+        *("position", "missing_initial", "constant", "slopes", "fastest_time_scale", "declared_start"),
+        *("args", "place", "columns"),
+    ),
     "System": ("observed_symbols",),
     "Solution": ("replace",),
 }

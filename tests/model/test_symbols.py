@@ -196,3 +196,18 @@ def test_initial_values_hold_parameters_only() -> None:
         state("y", sp.besselj(0, k))
     with pytest.raises(UnsupportedError, match="imaginary"):
         state("y", sp.I * k)
+
+
+def test_states_and_networks_pass_through_sympy_like_other_symbols():
+    from symdeq.model import Neural
+
+    x, h = state("x", 1.0), state("h", 0.0, shape=2)
+    value = Neural("net", lambda v: v, outputs=2)(x)[0]
+    for thing in (x, value, h[0]):
+        assert sp.Mod(thing, 1 + thing**2).free_symbols == thing.free_symbols
+        assert sp.gcd(thing, 2 * thing) == thing
+        assert not hasattr(thing, "__iter__")
+    first, second = h
+    assert (first, second) == (h[0], h[1])
+    u, v = Neural("net", lambda v: v, outputs=2)(x)
+    assert (u.index, v.index) == (0, 1)

@@ -220,7 +220,7 @@ def test_nonlinear_rearrangements_are_not_chained() -> None:
     """Solved one for the next, forty cubics would have the power 3**40 of the first unknown."""
     system = torn(ring(40))
     assert 20 <= len(system.equations) - 40 <= 27
-    explicit = {e.lhs: e.rhs for e in system.observed}
+    explicit: dict = {e.lhs: e.rhs for e in system.observed}
     for value in explicit.values():
         while inside := value.free_symbols & set(explicit):
             value = value.xreplace({s: explicit[s] for s in inside})

@@ -88,7 +88,9 @@ def test_new_weights_in_an_equal_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [lambda: Sine(2), Sine(2), Sine(2, scale=7.0), lambda: eqx.filter_eval_shape(Sine, 2)], ids=str
+    "given",
+    [lambda: Sine(2), Sine(2), Sine(2, scale=7.0), lambda: eqx.filter_eval_shape(Sine, 2)],
+    ids=["function", "module", "other values", "shapes"],
 )
 def test_other_networks_are_built_by_a_function(given: Any, tmp_path: Path) -> None:
     model = _model(Sine(2, scale=1.0))

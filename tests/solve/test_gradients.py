@@ -1,5 +1,7 @@
 """Gradients through `solve` against finite differences of tight solves, and against each other."""
 
+from typing import Any
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -157,7 +159,7 @@ def test_few_values_take_columns_and_many_take_the_way_back():
     model = sd.compile(hires.PROBLEM.build())
     ts = np.geomspace(1.0, 321.8, 5)
 
-    def loss(values, adjoint="auto"):
+    def loss(values, adjoint: Any = "auto"):
         changed = model.replace(dict(zip(model.parameters, values, strict=True)))
         return jnp.sum(sd.solve(changed, t1=321.8, saveat=ts, adjoint=adjoint, max_steps=256).ys)
 

@@ -1,5 +1,7 @@
 """Networks and vectors in models: values against SciPy and diffrax by hand, derivatives, and what is refused."""
 
+from typing import Any
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -73,7 +75,7 @@ def test_several_blocks_one_inside_another_and_one_inside_an_algebraic_equation(
 
     def rhs(time, y):
         first = np.asarray(net1(jnp.array([y[0]])))
-        root = scipy.optimize.brentq(lambda z: z + z**3 - y[0] - first[1] / 4, -5, 5, xtol=1e-14)
+        root: Any = scipy.optimize.brentq(lambda z: z + z**3 - y[0] - first[1] / 4, -5, 5, xtol=1e-14)
         return [-root + float(net2(jnp.array([*first, time]))[0])]
 
     np.testing.assert_allclose(sol["x"][-1], reference(rhs, [1.0], 1.0)[0], rtol=1e-7)
@@ -120,7 +122,7 @@ def test_gradients_of_weights_equal_those_of_diffrax_by_hand(make):
     model = make()
     n = model.size
     ts = jnp.linspace(0.1, 1.0, 5)
-    settings = {"rtol": 1e-10, "atol": 1e-12}
+    settings: Any = {"rtol": 1e-10, "atol": 1e-12}
 
     def by_hand(t, y, args):
         p, net = args
@@ -137,6 +139,7 @@ def test_gradients_of_weights_equal_those_of_diffrax_by_hand(make):
             dfx.ODETerm(by_hand), dfx.Tsit5(), 0.0, 1.0, 0.01, model.initial_state(), args,
             saveat=dfx.SaveAt(ts=ts), stepsize_controller=dfx.PIDController(**settings), max_steps=256,
         ).ys  # fmt: skip
+        assert ys is not None
         return jnp.sum(ys**2)
 
     found = eqx.filter_jit(eqx.filter_grad(loss))(model)
