@@ -1,5 +1,6 @@
 """Layers: compiled models and neural differential equations inside networks, and their training."""
 
+from symdeq.nn import saved as _saved  # noqa: F401  # tells `save` of the layers
 from symdeq.nn.layer import ODELayer as ODELayer
 from symdeq.nn.neural_ode import NeuralODE as NeuralODE
 from symdeq.nn.roughness import roughness as roughness
