@@ -104,8 +104,9 @@ def checked_times(model: Model, saveat: Any, t0: Any, t1: Any) -> tuple[float, .
                 "A layer needs t1, the end of the interval.", remedy="t1=..., or an array of times as saveat"
             )
         t1 = np.asarray(saveat)[-1]
-    start, end = (jnp.asarray(model.constant(value, "a time"), float) for value in (t0, t1))
-    asked, _, _ = check_saveat(saveat, start, end, np.dtype(float))
+    with jax.ensure_compile_time_eval():  # also where a layer is built while a program is traced
+        start, end = (jnp.asarray(model.constant(value, "a time"), float) for value in (t0, t1))
+        asked, _, _ = check_saveat(saveat, start, end, np.dtype(float))
     return tuple(float(time) for time in np.asarray(asked.subs.ts))  # pyright: ignore[reportAttributeAccessIssue]
 
 
