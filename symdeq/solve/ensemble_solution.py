@@ -81,7 +81,7 @@ class EnsembleSolution(eqx.Module):
         return Failures(self)
 
     def __getitem__(self, quantity: Any) -> Any:
-        """The values of a quantity, shape (members, times).
+        """The values of a quantity, shape (members, times), or (members, times, n) for a vector.
 
         Arguments:
 
@@ -95,7 +95,7 @@ class EnsembleSolution(eqx.Module):
     def evaluate(self, quantities: Sequence[Any]) -> list[Any]:
         """The values of several quantities, each of shape (members, times)."""
         expressions = tuple(self.model.compiled.expression(quantity) for quantity in quantities)
-        states: dict[Any, int] = {state: i for i, state in enumerate(self.model.states)}
+        states: dict[Any, Any] = {state: self.model.place(i) for i, state in enumerate(self.model.states)}
         rest = tuple(e for e in expressions if e not in states)
         found = {}
         if rest:

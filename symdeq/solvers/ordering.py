@@ -7,7 +7,7 @@ Sources: Saad, ILUM: a multi-elimination ILU preconditioner for general sparse m
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,21 +55,8 @@ def eliminate(n: int, sparsity: tuple[Position, ...]) -> Elimination | None:
     - `sparsity`: positions (row, column) of the non-zeros of J; the diagonal counts as non-zero.
     """
     rows, columns = _neighbours(n, sparsity)
-    left = set(range(n))
-    order, operations = _Order([], [], []), 0
-    while left and not _filled(rows, left):
-        chosen = _independent(rows, columns, left)
-        for pivot in chosen:
-            piece = _Piece(pivot, sorted(columns[pivot]), sorted(rows[pivot]))
-            order.pieces.append(piece)
-            operations += len(piece.below) * len(piece.right)
-            if operations > MOST_OPERATIONS:
-                return None
-            _eliminate(rows, columns, piece)
-        left.difference_update(chosen)
-        order.rounds.append(len(chosen))
-    order.rest.extend(sorted(left))
-    return None if len(left) > MOST_DENSE else _tables(n, sparsity, order)
+    order = _in_rounds(rows, columns, functools.partial(_eliminate, rows, columns), functools.partial(_filled, rows))
+    return None if order is None or len(order.rest) > MOST_DENSE else _tables(n, sparsity, order)
 
 
 @functools.lru_cache(maxsize=64)
@@ -86,9 +73,29 @@ def eliminate_incompletely(n: int, sparsity: tuple[Position, ...], fill: int) ->
     """
     rows, columns = _neighbours(n, sparsity)
     levels = [dict.fromkeys(row, 0) for row in rows]
-    left = set(range(n))
+    order = _in_rounds(
+        rows, columns, lambda piece: _eliminate_incompletely(rows, columns, levels, piece, fill), lambda left: False
+    )
+    return None if order is None else _tables(n, sparsity, order)
+
+
+@functools.lru_cache(maxsize=64)
+def dense(n: int, sparsity: tuple[Position, ...]) -> Elimination:
+    """An elimination of nothing but a dense matrix with pivoting; arguments as of `eliminate`."""
+    return _tables(n, sparsity, _Order([], [], list(range(n))))
+
+
+def _in_rounds(
+    rows: list[set[int]],
+    columns: list[set[int]],
+    update: Callable[[_Piece], None],
+    filled: Callable[[set[int]], bool],
+) -> _Order | None:
+    """Rounds of pivots that do not touch each other, until nothing is left or what is left has filled up; `None` where
+    that takes too many operations."""
+    left = set(range(len(rows)))
     order, operations = _Order([], [], []), 0
-    while left:
+    while left and not filled(left):
         chosen = _independent(rows, columns, left)
         for pivot in chosen:
             piece = _Piece(pivot, sorted(columns[pivot]), sorted(rows[pivot]))
@@ -96,16 +103,11 @@ def eliminate_incompletely(n: int, sparsity: tuple[Position, ...], fill: int) ->
             operations += len(piece.below) * len(piece.right)
             if operations > MOST_OPERATIONS:
                 return None
-            _eliminate_incompletely(rows, columns, levels, piece, fill)
+            update(piece)
         left.difference_update(chosen)
         order.rounds.append(len(chosen))
-    return _tables(n, sparsity, order)
-
-
-@functools.lru_cache(maxsize=64)
-def dense(n: int, sparsity: tuple[Position, ...]) -> Elimination:
-    """An elimination of nothing but a dense matrix with pivoting; arguments as of `eliminate`."""
-    return _tables(n, sparsity, _Order([], [], list(range(n))))
+    order.rest.extend(sorted(left))
+    return order
 
 
 def _neighbours(n: int, sparsity: Sequence[Position]) -> tuple[list[set[int]], list[set[int]]]:

@@ -242,3 +242,15 @@ def test_printing_names_networks_and_vectors():
     assert "networks    net" in str(mixed())
     assert "h (3 numbers)" in str(vectors())
     assert "net(x, y**2)[0]" in str(mixed().system)
+
+
+def test_ensembles_of_models_with_networks_and_vectors():
+    rates = np.linspace(0.1, 0.9, 5)
+    for make, name in ((mixed, "x"), (vectors, "h")):
+        model = make()
+        found = sd.ensemble(model, {"a": rates}, t1=1.0, saveat=[0.5, 1.0])
+        single = sd.solve(model.replace(a=rates[3]), t1=1.0, saveat=[0.5, 1.0])
+        np.testing.assert_allclose(found[name][3], single[name], rtol=1e-9)
+        np.testing.assert_allclose(found["twice"][3], single["twice"], rtol=1e-9)
+    with pytest.raises(sd.UnsupportedError, match="`h` is a vector"):
+        sd.ensemble(vectors(), {"h": np.ones(5)}, t1=1.0)
