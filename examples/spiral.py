@@ -59,7 +59,7 @@ def cubed(u: jax.Array) -> jax.Array:
     return u**3
 
 
-def neural_ode(key: jax.Array) -> sd.NeuralODE:
+def neural_ode(key: jax.Array, rtol: float = 1e-7, atol: float = 1e-9) -> sd.NeuralODE:
     """u' = network(u) from 0 to 1.5, with the states at `TIMES`."""
     first, second = jax.random.split(key)
     layers = (
@@ -68,7 +68,7 @@ def neural_ode(key: jax.Array) -> sd.NeuralODE:
         eqx.nn.Lambda(jnp.tanh),
         eqx.nn.Linear(50, 2, key=second),
     )
-    return sd.NeuralODE(eqx.nn.Sequential(layers), saveat=TIMES, size=2, rtol=1e-7, atol=1e-9, max_steps=1024)
+    return sd.NeuralODE(eqx.nn.Sequential(layers), saveat=TIMES, size=2, rtol=rtol, atol=atol, max_steps=1024)
 
 
 def loss(node: sd.NeuralODE, data: jax.Array) -> jax.Array:
@@ -101,17 +101,17 @@ def main(output: Path = OUTPUT, steps: int = 1000) -> Run:
 
 def draw(data: np.ndarray, before: sd.NeuralODE, after: sd.NeuralODE) -> Any:
     """Data and neural ODE, before and after training, and its way from a start beside the data."""
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), layout="constrained", sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.6), layout="constrained", sharex=True, sharey=True)
     learned = {"marker": "o", "facecolors": "none", "edgecolors": "C1", "s": 28, "label": "neural ODE"}
     for ax, node, title in ((axes[0], before, "before"), (axes[1], after, "after")):
         ax.scatter(*data.T, s=10, color="C0", label="data")
         ax.scatter(*node(jnp.array(START)).T, **learned)
         ax.set(title=title, xlabel="$u_1$")
     axes[0].set_ylabel("$u_2$")
-    axes[2].plot(*data.T, color="0.8", linewidth=1, label="data", zorder=0)
-    axes[2].plot(*exact(BESIDE, AHEAD).T, color="C0", linewidth=1, label="exact")
+    axes[2].plot(*data.T, color="0.8", linewidth=1, label="way of the data", zorder=0)
+    axes[2].scatter(*exact(BESIDE, AHEAD).T, s=10, color="C0", label="exact")
     axes[2].scatter(*after(jnp.array(BESIDE), saveat=AHEAD).T, **learned)
-    axes[2].set(title=f"from {BESIDE}, not in the data", xlabel="$u_1$")
+    axes[2].set(title="from a new start", xlabel="$u_1$")
     for ax in axes:
         ax.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal")
         ax.legend(loc="center", frameon=False, fontsize="small")
