@@ -124,7 +124,7 @@ def test_row_21_euler_is_the_residual_network_to_the_last_bit(dtype, t1, steps):
     y = u0
     for _ in range(steps):
         y = block(y)
-    np.testing.assert_allclose(node(u0), y, rtol=32 * jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(node(u0), y, rtol=float(32 * jnp.finfo(dtype).eps))
 
 
 def test_batches_and_a_linear_network_as_by_the_matrix_exponential():
