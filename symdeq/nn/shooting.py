@@ -44,7 +44,7 @@ class MultipleShooting(eqx.Module):
     starts: Array
     times: tuple[float, ...] = eqx.field(static=True)
     cuts: tuple[int, ...] = eqx.field(static=True)
-    sizes: tuple[float, ...] = eqx.field(static=True)
+    sizes: Array
 
     def __init__(self, layer: ODELayer | NeuralODE, times: Any, segments: int, guess: Any):
         inner = _inner(layer)
@@ -71,7 +71,8 @@ class MultipleShooting(eqx.Module):
         self.cuts = tuple(int(c) for c in np.linspace(0, len(known), segments + 1).round())
         self.starts = jnp.asarray(rows[list(self.cuts[:-1])], model.start.dtype)
         largest = np.max(np.abs(rows), axis=0)
-        self.sizes = tuple(float(size) for size in np.where(largest > 0, largest, 1.0))
+        # An array, since other sizes must not compile anew; `__call__` keeps it from being trained.
+        self.sizes = jnp.asarray(np.where(largest > 0, largest, 1.0), model.start.dtype)
 
     def __call__(self) -> tuple[Array, Array]:
         """The outputs at all times, shape (times, outputs), and the gaps at the joints, shape (segments - 1, states).
@@ -94,7 +95,7 @@ class MultipleShooting(eqx.Module):
         outputs, last = jax.lax.map(segment, arrays)
         counts = np.diff(self.cuts)
         rows = np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(n) for n in counts])
-        return outputs[rows], (last[:-1] - self.starts[1:]) / jnp.asarray(self.sizes, dtype)
+        return outputs[rows], (last[:-1] - self.starts[1:]) / jax.lax.stop_gradient(self.sizes)
 
     def loss(self, values: Any, joint: Any = 1.0, scale: Any = None) -> Array:
         """The mean square of the scaled differences from measurements, and of the gaps.

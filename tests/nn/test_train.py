@@ -231,3 +231,22 @@ def test_multiple_shooting_refuses_other_layers():
         MultipleShooting(layer, ts, 2, np.ones((5, 1)))
     with pytest.raises(sd.ModelError, match="segments must be"):
         MultipleShooting(layer, ts, 9, np.ones(2))
+
+
+def test_another_guess_of_multiple_shooting_compiles_nothing_anew():
+    model = models.lotka_volterra()
+    times = np.linspace(0.0, 2.0, 9)
+    layer = sd.ODELayer(model, ["x", "y"], ["x", "y"], saveat=times, rtol=1e-4)
+    count = 0
+
+    @eqx.filter_jit
+    @eqx.filter_grad
+    def slope(shooting):
+        nonlocal count
+        count += 1
+        return shooting.loss(np.ones((9, 2)))
+
+    for size in (1.0, 2.0):
+        found = slope(sd.MultipleShooting(layer, times, 2, size * np.ones((9, 2))))
+        np.testing.assert_array_equal(found.sizes, 0.0)
+    assert count == 1
