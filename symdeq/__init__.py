@@ -28,9 +28,16 @@ from symdeq.model import parameters as parameters
 from symdeq.model import state as state
 from symdeq.model import states as states
 from symdeq.model import t as t
+from symdeq.nn import DEQ as DEQ
+from symdeq.nn import DEQInfo as DEQInfo
 from symdeq.nn import MultipleShooting as MultipleShooting
+from symdeq.nn import MultiScaleDEQ as MultiScaleDEQ
+from symdeq.nn import MultiScaleNeuralODE as MultiScaleNeuralODE
+from symdeq.nn import MultiScaleSkipDEQ as MultiScaleSkipDEQ
 from symdeq.nn import NeuralODE as NeuralODE
+from symdeq.nn import NeuralSDE as NeuralSDE
 from symdeq.nn import ODELayer as ODELayer
+from symdeq.nn import SkipDEQ as SkipDEQ
 from symdeq.nn import Training as Training
 from symdeq.nn import TrainingError as TrainingError
 from symdeq.nn import roughness as roughness
@@ -42,7 +49,11 @@ from symdeq.solve import Solution as Solution
 from symdeq.solve import ensemble as ensemble
 from symdeq.solve import solve as solve
 from symdeq.solvers import BDF as BDF
+from symdeq.solvers import Anderson as Anderson
 from symdeq.solvers import AutoSwitch as AutoSwitch
+from symdeq.solvers import Broyden as Broyden
+from symdeq.solvers import FixedPoint as FixedPoint
+from symdeq.solvers import NewtonKrylov as NewtonKrylov
 from symdeq.solvers import Rodas5P as Rodas5P
 from symdeq.solvers import Rosenbrock23 as Rosenbrock23
 

@@ -3,6 +3,7 @@
 Environment variables rather than `jax.config`, so that programs which tests start see the same settings.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -32,6 +33,25 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # them in words of their own, which are tested; and `Eq` looks at its caller's frame, where a checker must not stand.
 importlib.import_module("tests.typechecking")  # the hook takes what is in sys.modules
 install_import_hook(["symdeq.passes", "symdeq.codegen", "symdeq.solvers"], "tests.typechecking.check")
+
+
+# A compiled program takes some dozen mappings of memory, of which Linux grants a process 65,530; beyond them XLA's
+# compiler crashes. A worker goes through thousands of programs.
+_MOST_MAPPINGS = 30_000
+_MAPPINGS = Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_let_go():
+    """Forget compiled programs after a module of tests, once there are many."""
+    yield
+    if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > _MOST_MAPPINGS:
+        import equinox as eqx
+        import jax
+
+        eqx.clear_caches()
+        jax.clear_caches()
+        gc.collect()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

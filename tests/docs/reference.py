@@ -24,7 +24,15 @@ _SECTIONS = (
     (
         "Layers and training",
         "[Networks and layers](guide/networks.md)",
-        ("ODELayer", "NeuralODE", "train", "Training", "MultipleShooting", "roughness"),
+        ("ODELayer", "NeuralODE", "NeuralSDE", "train", "Training", "MultipleShooting", "roughness"),
+    ),
+    (
+        "Equilibria",
+        "[Networks and layers](guide/networks.md)",
+        (
+            *("DEQ", "DEQInfo", "SkipDEQ", "MultiScaleDEQ", "MultiScaleSkipDEQ", "MultiScaleNeuralODE"),
+            *("Anderson", "Broyden", "FixedPoint", "NewtonKrylov"),
+        ),
     ),
     ("Saving", "[Saving](guide/saving.md)", ("save", "load")),
     ("Ensembles", "[Ensembles](guide/ensembles.md)", ("ensemble", "EnsembleSolution")),

@@ -1,0 +1,264 @@
+"""Deep equilibria: values in closed form, derivatives against unrolled iterations, every solver with every start."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+import optax
+import optimistix as optx
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import symdeq as sd
+from symdeq.nn.deq import DEQ
+from symdeq.nn.multiscale import MultiScaleDEQ, MultiScaleNeuralODE, MultiScaleSkipDEQ, SkipDEQ
+from symdeq.solvers import Anderson, Broyden, FixedPoint, NewtonKrylov
+
+KEY = jax.random.key(0)
+
+
+class Cell(eqx.Module):
+    """tanh(W z + U x + b), made to contract."""
+
+    w: jax.Array
+    u: jax.Array
+    b: jax.Array
+
+    def __init__(self, size: int, inputs: int, norm: float = 0.6, seed: int = 0):
+        keys = jax.random.split(jax.random.key(seed), 3)
+        w = jax.random.normal(keys[0], (size, size))
+        self.w = norm * w / jnp.linalg.norm(w, 2)
+        self.u = jax.random.normal(keys[1], (size, inputs)) / np.sqrt(inputs)
+        self.b = 0.1 * jax.random.normal(keys[2], (size,))
+
+    def __call__(self, z, x):
+        return jnp.tanh(self.w @ z + self.u @ x + self.b)
+
+
+SOLVERS = {
+    "Anderson": Anderson(rtol=1e-3, atol=1e-3),
+    "Broyden": Broyden(rtol=1e-3, atol=1e-3),
+    "FixedPoint": FixedPoint(rtol=1e-3, atol=1e-3),
+    "NewtonKrylov": NewtonKrylov(rtol=1e-3, atol=1e-3),
+    "Newton": optx.Newton(rtol=1e-3, atol=1e-3),
+    "Dogleg": optx.Dogleg(rtol=1e-3, atol=1e-3),
+    "Tsit5": dfx.Tsit5(),
+    "Dopri8": dfx.Dopri8(),
+}
+
+
+def test_row_28_a_scalar_equilibrium_and_its_derivatives():
+    deq = DEQ(lambda z, p: p[0] * z + p[1], Anderson(rtol=1e-12, atol=1e-12), shape=(), rtol=1e-12, atol=1e-12)
+    a, b = 0.5, 1.5
+    p = jnp.array([a, b])
+    assert float(deq(p)) == pytest.approx(b / (1 - a), rel=1e-10)
+    expected = [b / (1 - a) ** 2, 1 / (1 - a)]
+    np.testing.assert_allclose(jax.grad(deq)(p), expected, rtol=1e-10)
+    np.testing.assert_allclose(jax.jacfwd(deq)(p), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("init", ["plain", "skip", "skip-reg"])
+@pytest.mark.parametrize("regularised", [False, True])
+def test_row_42_every_solver_from_every_start(name, init, regularised):
+    cell = Cell(4, 4)
+    start = {"plain": None, "skip": eqx.nn.Linear(4, 4, key=KEY), "skip-reg": "skip-reg"}[init]
+    deq = DEQ(cell, SOLVERS[name], start, jacobian_regularization=regularised)
+    x = jnp.array([0.5, -1.0, 2.0, 0.1])
+
+    @eqx.filter_jit
+    @eqx.filter_value_and_grad(has_aux=True)
+    def loss(deq):
+        z, info = deq(x, key=KEY, return_info=True)
+        return jnp.sum(z**2) + 0.1 * info.jacobian_loss, info
+
+    (_, info), gradient = loss(deq)
+    assert bool(info.ok)
+    assert float(jnp.max(jnp.abs(cell(info.z_star, x) - info.z_star))) <= 2e-3
+    assert int(info.nfe) > 0
+    assert (float(info.jacobian_loss) > 0) == regularised
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(eqx.filter(gradient, eqx.is_array)))
+    assert float(jnp.max(jnp.abs(gradient.cell.w))) > 0
+
+
+def test_fixed_depth_counts_its_evaluations():
+    z, info = DEQ(Cell(4, 4))(jnp.ones(4), depth=10, return_info=True)
+    assert int(info.nfe) == 10
+    assert bool(info.ok)
+    cell, expected = Cell(4, 4), jnp.zeros(4)
+    for _ in range(10):
+        expected = cell(expected, jnp.ones(4))
+    np.testing.assert_allclose(z, expected, rtol=1e-12)
+
+
+TIGHT = {
+    "Anderson": Anderson(rtol=1e-11, atol=1e-11),
+    "Broyden": Broyden(rtol=1e-11, atol=1e-11),
+    "FixedPoint": FixedPoint(rtol=1e-11, atol=1e-11),
+    "NewtonKrylov": NewtonKrylov(rtol=1e-11, atol=1e-11),
+    "Newton": optx.Newton(rtol=1e-11, atol=1e-11),
+    "Tsit5": dfx.Tsit5(),
+}
+
+
+@pytest.mark.parametrize("name", TIGHT)
+@pytest.mark.parametrize("linear", [None, lx.GMRES(rtol=1e-10, atol=1e-10)], ids=["LU", "GMRES"])
+def test_implicit_gradients_equal_those_of_200_unrolled_iterations(name, linear):
+    cell, x = Cell(5, 3), jnp.array([0.5, -1.0, 2.0])
+
+    def loss(deq, x):
+        return jnp.sum(jnp.sin(deq(x)) ** 2)
+
+    tight = {"rtol": 1e-11, "atol": 1e-11, "max_steps": 4000, "shape": (5,)}
+    implicit = DEQ(cell, TIGHT[name], linear_solver=linear, **tight)
+    unrolled = DEQ(cell, FixedPoint(), backward="unrolled", shape=(5,), max_steps=200)
+    found = eqx.filter_jit(eqx.filter_grad(loss))(implicit, x)
+    expected = eqx.filter_jit(eqx.filter_grad(loss))(unrolled, x)
+    for ours, theirs in zip(jax.tree.leaves(found.cell), jax.tree.leaves(expected.cell), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-8)
+
+
+def test_the_phantom_gradient_points_the_same_way():
+    cell, x = Cell(5, 3, norm=0.3), jnp.array([0.5, -1.0, 2.0])
+
+    def loss(deq):
+        return jnp.sum(deq(x) ** 2)
+
+    vectors = [
+        ravel_pytree(eqx.filter_grad(loss)(DEQ(cell, shape=(5,), backward=way)).cell)[0]
+        for way in ("implicit", "phantom")
+    ]
+    cosine = jnp.dot(*vectors) / jnp.prod(jnp.array([jnp.linalg.norm(v) for v in vectors]))
+    assert float(cosine) > 0.98
+
+
+def test_row_32_the_jacobian_loss_is_unbiased():
+    cell, x = Cell(6, 6), jnp.ones(6)
+    deq = DEQ(cell, jacobian_regularization=True)
+    keys = jax.random.split(KEY, 4000)
+    losses = eqx.filter_jit(jax.vmap(lambda key: deq(x, key=key, return_info=True)[1].jacobian_loss))(keys)
+    z = deq(x)
+    expected = jnp.sum(jax.jacfwd(lambda z: cell(z, x))(z) ** 2) / 6
+    assert float(jnp.mean(losses)) == pytest.approx(float(expected), rel=0.05)
+    with pytest.raises(sd.ModelError, match="key="):
+        deq(x, return_info=True)
+
+
+def test_one_lane_that_fails_harms_no_other():
+    deq = DEQ(lambda z, x: x * z + 1, Anderson(rtol=1e-6, atol=1e-6), shape=(), rtol=1e-6, atol=1e-6)
+    z, info = eqx.filter_jit(jax.vmap(lambda x: deq(x, return_info=True)))(jnp.array([0.5, jnp.nan, -0.5]))
+    np.testing.assert_array_equal(info.ok, [True, False, True])
+    np.testing.assert_allclose(z[np.array([0, 2])], [2.0, 1 / 1.5], rtol=1e-5)
+
+
+def test_a_search_that_fails_warns():
+    with pytest.warns(sd.SymdeqWarning, match="no equilibrium"):
+        _, info = DEQ(lambda z, x: z + x, FixedPoint(), max_steps=5)(jnp.ones(2), return_info=True)
+    assert not bool(info.ok)
+
+
+def linear(key, inputs, outputs, activation=jnp.tanh):
+    layer = eqx.nn.Linear(inputs, outputs, key=key)
+    return eqx.nn.Sequential([layer, eqx.nn.Lambda(activation)])
+
+
+class Joined(eqx.Module):
+    first: Any
+    second: Any
+
+    def __call__(self, z, x):
+        return self.first(z) + self.second(x)
+
+
+def scales():
+    sizes = (4, 3, 2, 1)
+    keys = iter(jax.random.split(KEY, 32))
+    half = lambda v: 0.3 * jnp.tanh(v)  # noqa: E731
+    main: Any = [Joined(linear(next(keys), 4, 4, half), linear(next(keys), 4, 4, half))]
+    main += [linear(next(keys), n, n, half) for n in sizes[1:]]
+    mapping: Any = [
+        [None if i == j else linear(next(keys), a, b, half) for j, b in enumerate(sizes)] for i, a in enumerate(sizes)
+    ]
+    return main, mapping, tuple((n,) for n in sizes)
+
+
+@pytest.mark.parametrize(
+    "solver", [Anderson(), optx.Newton(rtol=1e-4, atol=1e-4), dfx.Tsit5()], ids=["Anderson", "Newton", "Tsit5"]
+)
+@pytest.mark.parametrize("init", [None, "skip-reg", "skip"])
+def test_rows_38_and_39_several_scales(solver, init):
+    main, mapping, shapes = scales()
+    if init == "skip":
+        starts = [eqx.nn.Linear(4, n, key=KEY) for (n,) in shapes]
+        deq = MultiScaleSkipDEQ(main, mapping, None, starts, solver, shapes)
+    elif init == "skip-reg":
+        deq = MultiScaleSkipDEQ(main, mapping, None, None, solver, shapes)
+    else:
+        deq = MultiScaleDEQ(main, mapping, None, solver, shapes)
+    xs = jax.random.uniform(KEY, (12, 4))
+    z, info = eqx.filter_jit(jax.vmap(lambda x: deq(x, return_info=True)))(xs)
+    assert [part.shape for part in z] == [(12, 4), (12, 3), (12, 2), (12, 1)]
+    assert bool(jnp.all(info.ok))
+
+
+def test_row_40_a_neural_ode_on_several_scales_against_diffrax():
+    main, mapping, shapes = scales()
+    fuse = [eqx.nn.Lambda(jnp.sin) for _ in main]
+    node = MultiScaleNeuralODE(main, mapping, fuse, None, shapes, rtol=1e-8, atol=1e-8)
+    x = jnp.array([0.1, 0.5, -0.3, 1.0])
+    found = node(x)
+
+    def rate(t, z, args):
+        values = [main[0](z[0], x), *(layer(part) for layer, part in zip(main[1:], z[1:], strict=True))]
+        sums = [sum(v if mapping[j][i] is None else mapping[j][i](v) for j, v in enumerate(values)) for i in range(4)]
+        return tuple(jnp.sin(s) - part for s, part in zip(sums, z, strict=True))
+
+    expected = dfx.diffeqsolve(
+        dfx.ODETerm(rate), dfx.Dopri5(), 0.0, 1.0, 0.01, tuple(jnp.zeros(s) for s in shapes),
+        stepsize_controller=dfx.PIDController(1e-10, 1e-10),
+    ).ys  # fmt: skip
+    assert expected is not None
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs[0], rtol=1e-6, atol=1e-8)
+
+
+def test_row_26_a_small_equilibrium_learns_to_double():
+    """z0 = net(x), z' = net(z + x) - z, 1 -> 5 -> 1, y = 2x on x = 1..10; far outside it still doubles."""
+    keys = jax.random.split(jax.random.key(0), 2)
+    net = eqx.nn.Sequential([eqx.nn.Linear(1, 5, key=keys[0]), eqx.nn.Linear(5, 1, key=keys[1])])
+
+    class Shifted(eqx.Module):
+        net: Any
+
+        def __call__(self, z, x):
+            return self.net(z + x)
+
+    deq = SkipDEQ(Shifted(net), solver=dfx.Tsit5(), rtol=1e-4, atol=1e-4)
+    xs = jnp.arange(1.0, 11.0)[:, None]
+
+    def loss(deq):
+        return jnp.mean((jax.vmap(deq)(xs) - 2 * xs) ** 2)
+
+    trained = sd.train(deq, loss, steps=300, optimiser=optax.adam(0.05), progress=False)
+    assert float(trained.module(jnp.array([-5.0]))[0]) == pytest.approx(-10.0, abs=0.5)
+
+
+def test_what_is_no_equilibrium_layer_is_refused():
+    for build, part in (
+        (lambda: DEQ(3.0), "a cell"),
+        (lambda: DEQ(Cell(2, 2), "newton"), "does not find equilibria"),
+        (lambda: DEQ(Cell(2, 2), init="skip"), "init must be"),
+        (lambda: DEQ(Cell(2, 2), backward="exact"), "backward must be"),  # pyright: ignore[reportArgumentType]
+        (lambda: DEQ(Cell(2, 2), rtol=-1.0), "rtol"),
+        (lambda: DEQ(Cell(5, 3))(jnp.ones(3)), "init="),
+        (lambda: DEQ(lambda z, x: z[:1])(jnp.ones(3)), "returns"),
+        (lambda: DEQ(Cell(2, 2))(jnp.ones(2), depth=0), "depth"),
+        (lambda: MultiScaleDEQ([Cell(2, 2)], [], None, None, [(2,)]), "mappings"),
+    ):
+        with pytest.raises(sd.ModelError) as caught:
+            build()
+        assert part in str(caught.value)
