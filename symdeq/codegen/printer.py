@@ -109,6 +109,8 @@ class JaxSource(StrPrinter):
     After printing, `helpers` holds the names of the module's own functions that the text calls.
     """
 
+    printmethod = "_jax_source"  # what expressions say of themselves to other printers is no source
+
     def __init__(self, names: Mapping[sp.Symbol, str]):
         super().__init__()
         self.names = names
@@ -135,7 +137,7 @@ class JaxSource(StrPrinter):
         return template.format(*arguments)
 
     def _print_Component(self, expr) -> str:
-        return f"{self.parenthesize(expr.args[0], PRECEDENCE['Atom'])}[{expr.args[1]}]"
+        return f"{self.parenthesize(expr.args[0], PRECEDENCE['Atom'], strict=True)}[{expr.args[1]}]"
 
     def _print_Numbers(self, expr) -> str:
         return f"jnp.array([{', '.join(map(self._print, expr.args))}])"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sympy as sp
+from sympy.printing.precedence import PRECEDENCE
 
 from symdeq._errors import ModelError, UnsupportedError
 
@@ -177,14 +178,15 @@ class Component(sp.Expr):
         return int(self.args[1])  # pyright: ignore[reportArgumentType]
 
     def _eval_derivative(self, s: Any) -> sp.Expr:
-        inner = self.vector.diff(s)
-        return sp.Integer(0) if inner == 0 else Component(inner, self.index)
+        if s in self.vector.free_symbols:
+            raise UnsupportedError(f"`{self}` has no derivative by the vector or expression `{s}` as a whole.")
+        return sp.Integer(0)
 
     def _sympystr(self, printer: Any) -> str:
-        return f"{printer.doprint(self.vector)}[{self.index}]"
+        return f"{printer.parenthesize(self.vector, PRECEDENCE['Atom'], strict=True)}[{self.index}]"
 
     def _latex(self, printer: Any) -> str:
-        return f"{printer.doprint(self.vector)}_{{{self.index}}}"
+        return rf"{printer.parenthesize(self.vector, PRECEDENCE['Atom'], strict=True)}_{{{self.index}}}"
 
 
 class Numbers(sp.Expr):

@@ -230,16 +230,21 @@ def total_derivative(expression: sp.Expr) -> sp.Expr:
         return TimeDerivative(state=expression, order=1)
     if isinstance(expression, TimeDerivative):
         return TimeDerivative(state=expression.state, order=expression.order + 1)
-    parts = [sp.diff(expression, t)]
+    # One number of a vector is a variable of its own: its derivative is that number of the vector's derivative.
+    numbers = {part: sp.Dummy(real=True) for part in sorted(expression.atoms(Component), key=str)}
+    expression = replaced(expression, numbers)
+    back = {dummy: part for part, dummy in numbers.items()}
+    rates = {dummy: Component(total_derivative(part.vector), part.index) for part, dummy in numbers.items()}
+    parts = [sp.diff(expression, t), *(sp.diff(expression, dummy) * rate for dummy, rate in rates.items())]
     for symbol in sorted(expression.free_symbols, key=lambda s: s.name):  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(symbol, State | TimeDerivative):
             parts.append(sp.diff(expression, symbol) * total_derivative(symbol))
-        elif not isinstance(symbol, Parameter | Time):
+        elif not isinstance(symbol, Parameter | Time) and symbol not in back:
             raise ModelError(
                 f"`{symbol}` is not declared, so D({expression}) cannot be formed.",
                 remedy=f'declare it: {symbol} = sd.state("{symbol}", ...) or sd.parameter("{symbol}", ...)',
             )
-    return sp.Add(*parts)
+    return replaced(sp.Add(*parts), back)
 
 
 def state(name: str, initial: Any = None, *, shape: Any = (), unit: str | None = None, description: str = "") -> State:

@@ -254,3 +254,16 @@ def test_ensembles_of_models_with_networks_and_vectors():
         np.testing.assert_allclose(found["twice"][3], single["twice"], rtol=1e-9)
     with pytest.raises(sd.UnsupportedError, match="`h` is a vector"):
         sd.ensemble(vectors(), {"h": np.ones(5)}, t1=1.0)
+
+
+def test_the_derivative_of_one_number_of_a_vector():
+    h, x = sd.state("h", [1.0, 2.0], shape=2), sd.state("x", 1.0)
+    (a,) = sd.parameters(a=2.0)
+    model = sd.compile(sd.System([Eq(D(h), -a * h * x), Eq(D(x), h[1] - x)]))
+    sol = sd.solve(model, 1.0, saveat=[0.5, 1.0])
+    assert str(D(h[0] * x)) == "x*D(h)[0] + D(x)*h[0]"
+    np.testing.assert_allclose(sol[D(h[0])], -2 * sol["h"][:, 0] * sol["x"], rtol=1e-12)
+    np.testing.assert_allclose(sol[D(h)], -2 * sol["h"] * sol["x"][:, None], rtol=1e-12)
+    np.testing.assert_allclose(sol[D(h[0] ** 2)], 2 * sol["h"][:, 0] * sol[D(h[0])], rtol=1e-12)
+    with pytest.raises(sd.UnsupportedError, match="`D\\(h\\)` is determined by its equation only implicitly"):
+        sd.compile(sd.System([Eq(D(h[0]) + D(h[1]), x), Eq(D(x), -x)]))
