@@ -46,8 +46,10 @@ from symdeq.saving import load as load
 from symdeq.saving import save as save
 from symdeq.solve import EnsembleSolution as EnsembleSolution
 from symdeq.solve import Solution as Solution
+from symdeq.solve import SteadyState as SteadyState
 from symdeq.solve import ensemble as ensemble
 from symdeq.solve import solve as solve
+from symdeq.solve import steady_state as steady_state
 from symdeq.solvers import BDF as BDF
 from symdeq.solvers import Anderson as Anderson
 from symdeq.solvers import AutoSwitch as AutoSwitch

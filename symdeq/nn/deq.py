@@ -9,25 +9,18 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
 import optimistix as optx
-import optimistix.internal as optxi
 import wadler_lindig as wl
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from symdeq._errors import ModelError, SymdeqWarning
-from symdeq.nn.equilibrium import Equilibrium, find, largest
+from symdeq.nn.equilibrium import Equilibrium, find, implicit, largest, settled, tolerances
 from symdeq.solvers import Anderson
 
 Backward = Literal["implicit", "phantom", "unrolled"]
-
-# Up to so many numbers in z the backward pass solves with a dense LU, which is exact; beyond it with GMRES.
-_DENSE_UP_TO = 64
-# As loose as published implementations have it: a gradient needs no more digits than the equilibrium has.
-_GMRES = lx.GMRES(rtol=1e-3, atol=1e-3, max_steps=10, restart=10)
 
 
 class DEQInfo(eqx.Module):
@@ -68,13 +61,15 @@ class DEQ(eqx.Module):
     - `init`: where the search starts: `None` (default) for zeros like x, `"skip-reg"` for `cell(zeros, x)`, or a module
         that is called with x.
     - `shape`: the shape of z, or a tuple of shapes for a tuple of arrays, where zeros are not like x.
-    - `rtol`, `atol`: the search ends where the largest entry of `|cell(z, x) - z|` is at most `atol + rtol * max|z|`;
-        defaults 1e-3. A solver with tolerances of its own ends by those.
+    - `atol`: the search ends where the largest entry of `|cell(z, x) - z|` is at most this. Default `None`: the
+        tolerances that the solver was made with, 1e-3 for those of symdeq and diffrax.
+    - `rtol`: the relative tolerance of a diffrax solver's steps; default 1e-3. Their absolute one is `atol`.
     - `max_steps`: the most steps; default 32, for diffrax solvers 4096.
     - `backward`: `"implicit"` (default); `"phantom"`, the derivative of a few damped steps from the equilibrium
         (Z. Geng et al., On training implicit models, NeurIPS 2021); `"unrolled"`, of all steps of a plain iteration.
-    - `linear_solver`: of lineax, for the implicit derivative; default a dense LU up to 64 entries, and GMRES with ten
-        steps to 1e-3 beyond.
+    - `linear_solver`: of lineax, for the implicit derivative; default a dense LU up to 64 entries, and
+        `symdeq.solvers.GMRES()` beyond, with ten steps to 1e-3. After a search by `sd.Broyden()` its estimate of the
+        inverse Jacobian preconditions GMRES.
     - `jacobian_regularization`: whether to estimate `jacobian_loss`, which needs `key=` in each call; default `False`.
 
     Raises `ModelError` for what is no cell, solver or start.
@@ -85,7 +80,7 @@ class DEQ(eqx.Module):
     solver: Any = eqx.field(static=True)
     shape: Any = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
-    atol: float = eqx.field(static=True)
+    atol: float | None = eqx.field(static=True)
     max_steps: int | None = eqx.field(static=True)
     backward: Backward = eqx.field(static=True)
     linear_solver: Any = eqx.field(static=True)
@@ -99,7 +94,7 @@ class DEQ(eqx.Module):
         *,
         shape: Any = None,
         rtol: float = 1e-3,
-        atol: float = 1e-3,
+        atol: float | None = None,
         max_steps: int | None = None,
         backward: Backward = "implicit",
         linear_solver: Any = None,
@@ -111,15 +106,13 @@ class DEQ(eqx.Module):
             raise ModelError(f'init must be None, "skip-reg" or a module, not {init!r}.')
         if backward not in ("implicit", "phantom", "unrolled"):
             raise ModelError(f'backward must be "implicit", "phantom" or "unrolled", not {backward!r}.')
-        for name, value in (("rtol", rtol), ("atol", atol)):
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < np.inf:
-                raise ModelError(
-                    f"{name} must be a number from 0 on, not {value!r}.", remedy="give a number such as 1e-3"
-                )
+        for name, value in (("rtol", rtol), ("atol", 1.0 if atol is None else atol)):
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
+                raise ModelError(f"{name} must be a number above 0, not {value!r}.", remedy="give one such as 1e-3")
         if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1):
             raise ModelError(f"max_steps must be a whole number from 1 on, not {max_steps!r}.")
-        self.rtol, self.atol = float(rtol), float(atol)
-        solver = Anderson(rtol=self.rtol, atol=self.atol) if solver is None else solver
+        self.rtol, self.atol = float(rtol), None if atol is None else float(atol)
+        solver = Anderson() if solver is None else solver
         kinds = (optx.AbstractFixedPointSolver, optx.AbstractRootFinder, optx.AbstractLeastSquaresSolver)
         if not isinstance(solver, (*kinds, dfx.AbstractSolver)):
             raise ModelError(
@@ -155,14 +148,10 @@ class DEQ(eqx.Module):
             depth = self.max_steps or 32
             z, nfe, original = self._unrolled(start, x, depth), jnp.asarray(depth), None
         else:
-            z, (nfe, original) = self._searched(start, x)
+            z, (nfe, _, original) = self._searched(start, x)
         residual = jax.tree.map(jnp.subtract, self.cell(z, x), z)
         size = jax.lax.stop_gradient(largest(residual))
-        ok = (
-            size <= self.atol + self.rtol * jax.lax.stop_gradient(largest(z))
-            if original is not None
-            else jnp.isfinite(size)
-        )
+        ok = jnp.isfinite(size) if original is None else settled(*jax.lax.stop_gradient((residual, z)), self.tolerances)
         self._warn(ok, size)
         if not return_info:
             return z
@@ -223,11 +212,9 @@ class DEQ(eqx.Module):
             solver=self.solver, rtol=self.rtol, atol=self.atol, max_steps=self.max_steps, cell=self.cell, x=x
         )
         if self.backward == "phantom":
-            z, aux = jax.lax.stop_gradient(find((equilibrium, start)))
-            return self._damped(z, x), aux
-        size = sum(leaf.size for leaf in jax.tree.leaves(start))
-        linear = self.linear_solver or (lx.LU() if size <= _DENSE_UP_TO else _GMRES)
-        return optxi.implicit_jvp(find, _residual, (equilibrium, start), frozenset(), linear)
+            z, rest = jax.lax.stop_gradient(find(equilibrium, start))
+            return self._damped(z, x), rest
+        return implicit(equilibrium, start, self.linear_solver)
 
     def _damped(self, z: PyTree, x: PyTree, steps: int = 5, damping: float = 0.5) -> PyTree:
         for _ in range(steps):
@@ -263,10 +250,13 @@ class DEQ(eqx.Module):
         """How it prints inside another module."""
         return wl.TextDoc(repr(self))
 
+    @property
+    def tolerances(self) -> tuple[float, float]:
+        """Relative and absolute tolerance of the residual: its largest entry is at most atol + rtol * max|z|."""
+        return tolerances(self.solver, self.atol)
+
     def __repr__(self) -> str:
-        return (
-            f"DEQ of {type(self.cell).__name__} by {type(self.solver).__name__}, rtol {self.rtol:g}, atol {self.atol:g}"
-        )
+        return f"DEQ of {type(self.cell).__name__} by {type(self.solver).__name__}, atol {self.tolerances[1]:g}"
 
 
 def _checked_shape(shape: Any) -> Any:
@@ -280,11 +270,6 @@ def _checked_shape(shape: Any) -> Any:
         raise ModelError(
             f"shape={shape!r} is no shape of z.", remedy="a tuple such as (5,), or a tuple of such tuples"
         ) from None
-
-
-def _residual(z: PyTree, _: Any, inputs: Any) -> PyTree:
-    equilibrium, _ = inputs
-    return jax.tree.map(jnp.subtract, equilibrium.cell(z, equilibrium.x), z)
 
 
 def _inexact(value: Any) -> Array:

@@ -1,4 +1,4 @@
-"""The search for an equilibrium: one call of optimistix, or of diffrax until the state rests."""
+"""The search for an equilibrium, one call of optimistix or of diffrax until the state rests, and its derivative."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import optimistix as optx
 from jaxtyping import Array, PyTree
 
-from symdeq.solvers import FirstStep
+from symdeq.solvers import GMRES, Broyden, FirstStep, InverseEstimate
 
 _MOST_STEPS = 32
 _MOST_ODE_STEPS = 4096
+# Up to so many numbers in z the backward pass solves with a dense LU, which is exact; beyond it with GMRES, as loosely
+# as published implementations have it: a gradient needs no more digits than the equilibrium has.
+_DENSE_UP_TO = 64
+_LOOSE = GMRES(rtol=1e-3, max_steps=10)
 
 
 class Equilibrium(eqx.Module):
@@ -24,7 +29,7 @@ class Equilibrium(eqx.Module):
     x: PyTree
     solver: Any = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
-    atol: float = eqx.field(static=True)
+    atol: float | None = eqx.field(static=True)
     max_steps: int | None = eqx.field(static=True)
 
     def step(self, z: PyTree) -> PyTree:
@@ -33,6 +38,20 @@ class Equilibrium(eqx.Module):
     def residual(self, z: PyTree) -> PyTree:
         return jax.tree.map(jnp.subtract, self.step(z), z)
 
+    @property
+    def tolerances(self) -> tuple[float, float]:
+        """Relative and absolute: the largest |residual| is at most atol + rtol * max|z|."""
+        return tolerances(self.solver, self.atol)
+
+
+def tolerances(solver: Any, atol: float | None) -> tuple[float, float]:
+    """Relative and absolute tolerance of the residual: `atol` where it is given, else the solver's own, else 1e-3."""
+    if atol is not None:
+        return 0.0, atol
+    if isinstance(solver, dfx.AbstractSolver) or not hasattr(solver, "atol"):
+        return 0.0, 1e-3
+    return float(solver.rtol), float(solver.atol)
+
 
 def largest(tree: PyTree) -> Array:
     """The largest modulus of an entry; NaN if there is one."""
@@ -40,29 +59,44 @@ def largest(tree: PyTree) -> Array:
     return jnp.max(jnp.stack(parts)) if parts else jnp.zeros(())
 
 
-def find(inputs: Any) -> tuple[PyTree, Any]:
-    """The equilibrium, and `(nfe, solution)`. `inputs` are an `Equilibrium` and where the search starts."""
-    equilibrium, start = inputs
-    if isinstance(equilibrium.solver, dfx.AbstractSolver):
+def settled(residual: PyTree, z: PyTree, tolerances: tuple[float, float]) -> Array:
+    """Whether a residual is small enough."""
+    rtol, atol = tolerances
+    return largest(residual) <= (atol + rtol * largest(z) if rtol else atol)
+
+
+def find(equilibrium: Equilibrium, start: PyTree) -> tuple[PyTree, Any]:
+    """The equilibrium, and `(nfe, inverse, solution)`; `inverse` is an estimate of the residual's inverse Jacobian, or
+    `None`."""
+    solver = equilibrium.solver
+    if isinstance(solver, dfx.AbstractSolver):
         return _rested(equilibrium, start)
-    steps = equilibrium.max_steps or _MOST_STEPS
+    if equilibrium.atol is not None and hasattr(solver, "atol"):
+        solver = eqx.tree_at(lambda s: (s.rtol, s.atol), solver, (0.0, equilibrium.atol))
     search: Any = optx.root_find
     function = Equilibrium.residual
-    if isinstance(equilibrium.solver, optx.AbstractFixedPointSolver):
+    if isinstance(solver, optx.AbstractFixedPointSolver):
         search, function = optx.fixed_point, Equilibrium.step
     found = search(
-        lambda z, problem: function(problem, z), equilibrium.solver, start, equilibrium, max_steps=steps, throw=False
+        lambda z, problem: function(problem, z),
+        solver,
+        start,
+        equilibrium,
+        max_steps=equilibrium.max_steps or _MOST_STEPS,
+        throw=False,
     )
     nfe = found.stats.get("nfe", found.stats["num_steps"])
+    inverse = found.state.inverse if isinstance(solver, Broyden) else None
     # The state of some solvers holds programs, which cannot leave a function that is differentiated.
-    return found.value, (nfe, eqx.tree_at(lambda s: s.state, found, None, is_leaf=lambda leaf: leaf is None))
+    solution = eqx.tree_at(lambda s: s.state, found, None, is_leaf=lambda leaf: leaf is None)
+    return found.value, (nfe, inverse, solution)
 
 
 def _rested(equilibrium: Equilibrium, start: PyTree) -> tuple[PyTree, Any]:
     """The end of z' = cell(z, x) - z, once it is within the tolerance everywhere."""
 
     def at_rest(t: Any, z: PyTree, problem: Equilibrium, **_: Any) -> Array:
-        return largest(problem.residual(z)) <= problem.atol + problem.rtol * largest(z)
+        return settled(problem.residual(z), z, problem.tolerances)
 
     found = dfx.diffeqsolve(
         dfx.ODETerm(lambda t, z, problem: problem.residual(z)),
@@ -73,10 +107,51 @@ def _rested(equilibrium: Equilibrium, start: PyTree) -> tuple[PyTree, Any]:
         start,
         equilibrium,
         saveat=dfx.SaveAt(t1=True),
-        stepsize_controller=FirstStep(dfx.PIDController(equilibrium.rtol, equilibrium.atol)),
+        stepsize_controller=FirstStep(dfx.PIDController(equilibrium.rtol, equilibrium.tolerances[1])),
         event=dfx.Event(at_rest),
         max_steps=equilibrium.max_steps or _MOST_ODE_STEPS,
         throw=False,
     )
     stages = len(getattr(getattr(equilibrium.solver, "tableau", None), "b_sol", ())) or 1
-    return jax.tree.map(lambda leaf: leaf[0], found.ys), (found.stats["num_steps"] * (stages + 1), found)
+    return jax.tree.map(lambda leaf: leaf[0], found.ys), (found.stats["num_steps"] * (stages + 1), None, found)
+
+
+@eqx.filter_custom_jvp
+def implicit(equilibrium: Equilibrium, start: PyTree, linear_solver: Any) -> tuple[PyTree, Any]:
+    """What `find` finds, with the derivative of the equilibrium by the implicit function theorem.
+
+    `linear_solver` of lineax solves with the Jacobian of the residual; `None` for a dense LU or GMRES, by size. An
+    estimate of its inverse from the search preconditions GMRES.
+    """
+    return jax.tree.map(jnp.asarray, find(equilibrium, start))
+
+
+@implicit.def_jvp
+def _(primals: Any, tangents: Any) -> Any:
+    equilibrium, start, linear_solver = primals
+    z, rest = implicit(equilibrium, start, linear_solver)
+    fixed = jax.tree.map(_is_none, tangents[0], is_leaf=_is_none)
+    still, moving = eqx.partition(equilibrium, fixed, is_leaf=_is_none)
+    _, moved = jax.jvp(lambda part: eqx.combine(part, still).residual(z), (moving,), (tangents[0],))
+    if linear_solver is None:
+        small = sum(leaf.size for leaf in jax.tree.leaves(z)) <= _DENSE_UP_TO
+        linear_solver = lx.LU() if small else _LOOSE
+    operator = lx.JacobianLinearOperator(_residual, z, equilibrium)
+    options = {}
+    if rest[1] is not None and isinstance(linear_solver, GMRES | lx.GMRES):
+        options = {"preconditioner": _operator(rest[1], z)}
+    solved = lx.linear_solve(operator, moved, linear_solver, options=options, throw=False).value
+    return (z, rest), (jax.tree.map(jnp.negative, solved), jax.tree.map(lambda _: None, rest))
+
+
+def _operator(inverse: InverseEstimate, z: PyTree) -> lx.AbstractLinearOperator:
+    structure = jax.eval_shape(lambda: z)
+    return lx.FunctionLinearOperator(inverse.apply, structure)
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None
+
+
+def _residual(z: PyTree, equilibrium: Equilibrium) -> PyTree:
+    return equilibrium.residual(z)

@@ -6,3 +6,5 @@ from symdeq.solve.method import Method as Method
 from symdeq.solve.ode import GeneratedTerm as GeneratedTerm
 from symdeq.solve.problem import solve as solve
 from symdeq.solve.solution import Solution as Solution
+from symdeq.solve.steady import steady_state as steady_state
+from symdeq.solve.steady_solution import SteadyState as SteadyState

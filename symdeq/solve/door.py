@@ -107,11 +107,7 @@ def check(
     key: Any,
 ) -> tuple[Request, str]:
     """Turn the arguments of `solve` into a `Request` and the reason for its method, or raise `ModelError`."""
-    if not isinstance(model, Model):
-        raise ModelError(
-            f"solve needs a compiled model, not {type(model).__name__}.",
-            remedy="model = sd.compile(system); sd.solve(model, ...)",
-        )
+    _check_model(model, "solve")
     if key is not None:
         raise ModelError(f"`{model.system.name}` has no Brownian motion, so key= has no use.", remedy="leave key= out")
     if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
@@ -132,9 +128,9 @@ def check(
     if concrete(t0, t1) and float(t0) == float(t1):
         raise ModelError(f"The interval is empty: t0 = t1 = {float(t0):g}.", remedy="give t1 different from t0")
     saveat, at_steps, plain = check_saveat(saveat, t0, t1, dtype)
-    default_rtol, default_atol = _TOLERANCES.get(str(dtype), _TOLERANCES["float32"])
-    rtol = _tolerance(default_rtol if rtol is None else rtol, "rtol", (), dtype)
-    atol = _tolerance(default_atol if atol is None else atol, "atol", (model.size,), dtype)
+    default_rtol, default_atol = default_tolerances(dtype)
+    rtol = checked_tolerance(default_rtol if rtol is None else rtol, "rtol", (), dtype)
+    atol = checked_tolerance(default_atol if atol is None else atol, "atol", (model.size,), dtype)
     if concrete(rtol) and float(rtol) < 10 * float(jnp.finfo(dtype).eps):
         raise ModelError(
             f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
@@ -175,6 +171,26 @@ def check(
     return request, method.reason
 
 
+def checked_start(model: Any, y0: Any, who: str) -> Array:
+    """Where a model starts, shape (n,), once the model is what it should be, or `ModelError`."""
+    _check_model(model, who)
+    _check_parameters(model)
+    return jnp.asarray(_y0(model, y0))
+
+
+def default_tolerances(dtype: Any) -> tuple[float, float]:
+    """Relative and absolute."""
+    return _TOLERANCES.get(str(dtype), _TOLERANCES["float32"])
+
+
+def _check_model(model: Any, who: str) -> None:
+    if not isinstance(model, Model):
+        raise ModelError(
+            f"{who} needs a compiled model, not {type(model).__name__}.",
+            remedy=f"model = sd.compile(system); sd.{who}(model, ...)",
+        )
+
+
 def _check_parameters(model: Model) -> None:
     if concrete(model.values):
         bad = [s.name for s, v in zip(model.parameters, np.asarray(model.values), strict=True) if not np.isfinite(v)]
@@ -206,7 +222,7 @@ def _time(value: Any, name: str, model: Model, dtype: Any) -> Array:
     return value
 
 
-def _tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Array:
+def checked_tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Array:
     try:
         value = as_array(value, dtype)
     except (TypeError, ValueError):

@@ -12,12 +12,14 @@ from symdeq.solvers.bdf import BDF as BDF
 from symdeq.solvers.bdf import BDFState as BDFState
 from symdeq.solvers.bdf import BDFStats as BDFStats
 from symdeq.solvers.broyden import Broyden as Broyden
+from symdeq.solvers.broyden import InverseEstimate as InverseEstimate
 from symdeq.solvers.dop853 import DOP853 as DOP853
 from symdeq.solvers.explicit import ExplicitTableau as ExplicitTableau
 from symdeq.solvers.explicit_tableaus import BOSH3 as BOSH3
 from symdeq.solvers.explicit_tableaus import TSIT5 as TSIT5
 from symdeq.solvers.first_step import FirstStep as FirstStep
 from symdeq.solvers.fixed_point import FixedPoint as FixedPoint
+from symdeq.solvers.gmres import GMRES as GMRES
 from symdeq.solvers.interpolation import StepInterpolation as StepInterpolation
 from symdeq.solvers.linear import linear_solver as linear_solver
 from symdeq.solvers.linearise import AbstractLinearisation as AbstractLinearisation
@@ -25,6 +27,7 @@ from symdeq.solvers.linearise import DenseLinearisation as DenseLinearisation
 from symdeq.solvers.linearise import MassTerm as MassTerm
 from symdeq.solvers.linearise import linearise as linearise
 from symdeq.solvers.newton_krylov import NewtonKrylov as NewtonKrylov
+from symdeq.solvers.pseudo_transient import PseudoTransient as PseudoTransient
 from symdeq.solvers.rodas5p import RODAS5P as RODAS5P
 from symdeq.solvers.rodas5p import Rodas5P as Rodas5P
 from symdeq.solvers.rosenbrock import AbstractRosenbrock as AbstractRosenbrock

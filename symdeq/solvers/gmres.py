@@ -7,11 +7,15 @@ turn, because each of its products costs as much as all else.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import lineax as lx
 from jax import lax
-from jaxtyping import Array
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
+
+from symdeq.solvers.equilibrium import check_above, check_count
 
 # A turn that leaves more than this of the residual is the last: rounding errors stop the others too, or none converges.
 _LEAST_GAIN = 0.5
@@ -27,7 +31,63 @@ class Solved(NamedTuple):
     turns: Array
 
 
-class _Basis(NamedTuple):
+class GMRES(lx.AbstractLinearSolver):
+    """GMRES for lineax, `lineax.linear_solve(operator, b, GMRES())`: one product with the operator for each vector of a
+    basis, and no more of them than the tolerance asks for.
+
+    `options={"preconditioner": operator}` of the call takes a `lineax.AbstractLinearOperator` about the inverse of the
+    matrix. A solve that misses its tolerance returns the solution with the least residual that it found, with the
+    result `max_steps_reached`; `stats["num_steps"]` is the number of vectors.
+
+    Arguments:
+
+    - `rtol`: the residual is at most this part of b, both in the 2-norm; default 1e-3.
+    - `max_steps`: the most vectors, all held at once; default 10.
+
+    Raises `ModelError` for settings out of range.
+    Source: Saad and Schultz, SIAM J. Sci. Stat. Comput. 7 (1986) 856-869.
+    """
+
+    rtol: float = 1e-3
+    max_steps: int = 10
+
+    def __check_init__(self):
+        check_above(self, "rtol", 0)
+        check_count(self, "max_steps")
+
+    def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> lx.AbstractLinearOperator:
+        return lx.linearise(operator)
+
+    def compute(self, state: lx.AbstractLinearOperator, vector: PyTree, options: dict[str, Any]) -> Any:
+        b, shape = ravel_pytree(vector)
+        preconditioner = options.get("preconditioner")
+
+        def flat(operator):
+            return lambda v: ravel_pytree(operator.mv(shape(v)))[0]
+
+        found = gmres(
+            flat(state),
+            (lambda v: v) if preconditioner is None else flat(preconditioner),
+            b,
+            rtol=self.rtol,
+            restart=self.max_steps,
+            turns=1,
+        )
+        good = found.residual <= self.rtol
+        result = lx.RESULTS.where(good, lx.RESULTS.successful, lx.RESULTS.max_steps_reached)
+        return shape(found.x), result, {"num_steps": found.iterations, "max_steps": self.max_steps}
+
+    def transpose(self, state: lx.AbstractLinearOperator, options: dict[str, Any]) -> Any:
+        return state.transpose(), {name: operator.transpose() for name, operator in options.items()}
+
+    def conj(self, state: lx.AbstractLinearOperator, options: dict[str, Any]) -> Any:
+        return lx.conj(state), {name: lx.conj(operator) for name, operator in options.items()}
+
+    def assume_full_rank(self) -> bool:
+        return True
+
+
+class Basis(NamedTuple):
     """An orthonormal basis, the triangle R and the rotations of the QR factors of the Hessenberg matrix, the rotated
     right side, whose last number is the residual, and the number of columns."""
 
@@ -71,8 +131,8 @@ def gmres(
 
     def turn(carry):
         x, r, residual, _, turn, iterations = carry
-        basis = _basis(lambda v: product(precondition(v)), r, residual, goal, restart)
-        x = x + precondition(_combined(basis))
+        basis = basis_of(lambda v: product(precondition(v)), r, residual, goal, restart)
+        x = x + precondition(combined(basis))
         r = b - product(x)
         return x, r, _norm(r), residual, turn + 1, iterations + basis.size
 
@@ -82,7 +142,7 @@ def gmres(
     return Solved(x=x, residual=residual / jnp.where(size > 0, size, 1), iterations=iterations, turns=done)
 
 
-def _basis(product: Callable[[Array], Array], r: Array, residual: Array, goal: Array, restart: int) -> _Basis:
+def basis_of(product: Callable[[Array], Array], r: Array, residual: Array, goal: Array, restart: int) -> Basis:
     """A basis in which the least residual is small enough, or a full one."""
 
     def going(basis):
@@ -96,7 +156,7 @@ def _basis(product: Callable[[Array], Array], r: Array, residual: Array, goal: A
         column = lax.fori_loop(0, j, lambda i, c: _rotated(c, i, basis.cosine[i], basis.sine[i]), column)
         hypotenuse = jnp.hypot(column[j], length)
         cosine, sine = column[j] / hypotenuse, length / hypotenuse
-        return _Basis(
+        return Basis(
             vectors=vectors,
             triangle=basis.triangle.at[:, j].set(column[:-1].at[j].set(hypotenuse)),
             cosine=basis.cosine.at[j].set(cosine),
@@ -106,7 +166,7 @@ def _basis(product: Callable[[Array], Array], r: Array, residual: Array, goal: A
         )
 
     zeros = jnp.zeros(restart, r.dtype)
-    start = _Basis(
+    start = Basis(
         vectors=jnp.zeros((restart + 1, r.shape[0]), r.dtype).at[0].set(r / residual),
         triangle=jnp.zeros((restart, restart), r.dtype),
         cosine=zeros,
@@ -135,7 +195,7 @@ def _rotated(column: Array, i: Array, cosine: Array, sine: Array) -> Array:
     return column.at[i].set(cosine * high + sine * low).at[i + 1].set(cosine * low - sine * high)
 
 
-def _combined(basis: _Basis) -> Array:
+def combined(basis: Basis) -> Array:
     """The combination of the basis with the least residual."""
 
     def substitute(i, y):

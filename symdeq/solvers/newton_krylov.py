@@ -17,8 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from symdeq.solvers.equilibrium import Progress, check_count, check_tolerances, norm2, started, vector
-from symdeq.solvers.gmres import _basis as basis_of
-from symdeq.solvers.gmres import _combined as combined
+from symdeq.solvers.gmres import basis_of, combined
 
 # Eisenstat and Walker's choice 2, with their safeguard, as in Kelley's section 6.3.
 _GAMMA, _POWER, _MOST = 0.9, 2, 0.9

@@ -6,7 +6,6 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
 import optax
 import optimistix as optx
@@ -16,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 import symdeq as sd
 from symdeq.nn.deq import DEQ
 from symdeq.nn.multiscale import MultiScaleDEQ, MultiScaleNeuralODE, MultiScaleSkipDEQ, SkipDEQ
-from symdeq.solvers import Anderson, Broyden, FixedPoint, NewtonKrylov
+from symdeq.solvers import GMRES, Anderson, Broyden, FixedPoint, NewtonKrylov
 
 KEY = jax.random.key(0)
 
@@ -40,19 +39,19 @@ class Cell(eqx.Module):
 
 
 SOLVERS = {
-    "Anderson": Anderson(rtol=1e-3, atol=1e-3),
-    "Broyden": Broyden(rtol=1e-3, atol=1e-3),
-    "FixedPoint": FixedPoint(rtol=1e-3, atol=1e-3),
-    "NewtonKrylov": NewtonKrylov(rtol=1e-3, atol=1e-3),
-    "Newton": optx.Newton(rtol=1e-3, atol=1e-3),
-    "Dogleg": optx.Dogleg(rtol=1e-3, atol=1e-3),
+    "Anderson": Anderson(),
+    "Broyden": Broyden(),
+    "FixedPoint": FixedPoint(),
+    "NewtonKrylov": NewtonKrylov(),
+    "Newton": optx.Newton(rtol=1e-2, atol=1e-2),
+    "Dogleg": optx.Dogleg(rtol=1e-2, atol=1e-2),
     "Tsit5": dfx.Tsit5(),
     "Dopri8": dfx.Dopri8(),
 }
 
 
 def test_row_28_a_scalar_equilibrium_and_its_derivatives():
-    deq = DEQ(lambda z, p: p[0] * z + p[1], Anderson(rtol=1e-12, atol=1e-12), shape=(), rtol=1e-12, atol=1e-12)
+    deq = DEQ(lambda z, p: p[0] * z + p[1], shape=(), atol=1e-12)
     a, b = 0.5, 1.5
     p = jnp.array([a, b])
     assert float(deq(p)) == pytest.approx(b / (1 - a), rel=1e-10)
@@ -67,7 +66,7 @@ def test_row_28_a_scalar_equilibrium_and_its_derivatives():
 def test_row_42_every_solver_from_every_start(name, init, regularised):
     cell = Cell(4, 4)
     start = {"plain": None, "skip": eqx.nn.Linear(4, 4, key=KEY), "skip-reg": "skip-reg"}[init]
-    deq = DEQ(cell, SOLVERS[name], start, jacobian_regularization=regularised)
+    deq = DEQ(cell, SOLVERS[name], start, atol=1e-3, jacobian_regularization=regularised)
     x = jnp.array([0.5, -1.0, 2.0, 0.1])
 
     @eqx.filter_jit
@@ -78,7 +77,7 @@ def test_row_42_every_solver_from_every_start(name, init, regularised):
 
     (_, info), gradient = loss(deq)
     assert bool(info.ok)
-    assert float(jnp.max(jnp.abs(cell(info.z_star, x) - info.z_star))) <= 2e-3
+    assert float(jnp.max(jnp.abs(cell(info.z_star, x) - info.z_star))) <= 1e-3
     assert int(info.nfe) > 0
     assert (float(info.jacobian_loss) > 0) == regularised
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(eqx.filter(gradient, eqx.is_array)))
@@ -95,18 +94,11 @@ def test_fixed_depth_counts_its_evaluations():
     np.testing.assert_allclose(z, expected, rtol=1e-12)
 
 
-TIGHT = {
-    "Anderson": Anderson(rtol=1e-11, atol=1e-11),
-    "Broyden": Broyden(rtol=1e-11, atol=1e-11),
-    "FixedPoint": FixedPoint(rtol=1e-11, atol=1e-11),
-    "NewtonKrylov": NewtonKrylov(rtol=1e-11, atol=1e-11),
-    "Newton": optx.Newton(rtol=1e-11, atol=1e-11),
-    "Tsit5": dfx.Tsit5(),
-}
+TIGHT = ("Anderson", "Broyden", "FixedPoint", "NewtonKrylov", "Newton", "Dogleg", "Tsit5")
 
 
 @pytest.mark.parametrize("name", TIGHT)
-@pytest.mark.parametrize("linear", [None, lx.GMRES(rtol=1e-10, atol=1e-10)], ids=["LU", "GMRES"])
+@pytest.mark.parametrize("linear", [None, GMRES(rtol=1e-12)], ids=["LU", "GMRES"])
 def test_implicit_gradients_equal_those_of_200_unrolled_iterations(name, linear):
     cell, x = Cell(5, 3), jnp.array([0.5, -1.0, 2.0])
 
@@ -114,7 +106,7 @@ def test_implicit_gradients_equal_those_of_200_unrolled_iterations(name, linear)
         return jnp.sum(jnp.sin(deq(x)) ** 2)
 
     tight = {"rtol": 1e-11, "atol": 1e-11, "max_steps": 4000, "shape": (5,)}
-    implicit = DEQ(cell, TIGHT[name], linear_solver=linear, **tight)
+    implicit = DEQ(cell, SOLVERS[name], linear_solver=linear, **tight)
     unrolled = DEQ(cell, FixedPoint(), backward="unrolled", shape=(5,), max_steps=200)
     found = eqx.filter_jit(eqx.filter_grad(loss))(implicit, x)
     expected = eqx.filter_jit(eqx.filter_grad(loss))(unrolled, x)
@@ -149,7 +141,7 @@ def test_row_32_the_jacobian_loss_is_unbiased():
 
 
 def test_one_lane_that_fails_harms_no_other():
-    deq = DEQ(lambda z, x: x * z + 1, Anderson(rtol=1e-6, atol=1e-6), shape=(), rtol=1e-6, atol=1e-6)
+    deq = DEQ(lambda z, x: x * z + 1, shape=(), atol=1e-6)
     z, info = eqx.filter_jit(jax.vmap(lambda x: deq(x, return_info=True)))(jnp.array([0.5, jnp.nan, -0.5]))
     np.testing.assert_array_equal(info.ok, [True, False, True])
     np.testing.assert_allclose(z[np.array([0, 2])], [2.0, 1 / 1.5], rtol=1e-5)
