@@ -16,8 +16,10 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from symdeq._errors import ModelError, SymdeqWarning
+from symdeq._errors import ModelError, SolveError, SymdeqWarning
+from symdeq.compiled import Model
 from symdeq.nn.equilibrium import Equilibrium, find, implicit, largest, settled, tolerances
+from symdeq.nn.rest_layer import RestCell
 from symdeq.solvers import Anderson
 
 Backward = Literal["implicit", "phantom", "unrolled"]
@@ -55,7 +57,8 @@ class DEQ(eqx.Module):
 
     Arguments:
 
-    - `cell`: called as `cell(z, x)`; returns what has the structure and shapes of z. Any PyTrees of real arrays.
+    - `cell`: called as `cell(z, x)`; returns what has the structure and shapes of z. Any PyTrees of real arrays. Or a
+        model from `compile`: its steady state, as `sd.steady_state` finds it, is a function of the vector x.
     - `solver`: `sd.Anderson()` (default), `sd.Broyden()`, or any fixed-point solver or root finder of optimistix; or
         any diffrax solver, which follows z' = cell(z, x) - z until it rests.
     - `init`: where the search starts: `None` (default) for zeros like x, `"skip-reg"` for `cell(zeros, x)`, or a module
@@ -70,6 +73,8 @@ class DEQ(eqx.Module):
     - `linear_solver`: of lineax, for the implicit derivative; default a dense LU up to 64 entries, and
         `symdeq.solvers.GMRES()` beyond, with ten steps to 1e-3. After a search by `sd.Broyden()` its estimate of the
         inverse Jacobian preconditions GMRES.
+    - `inputs`, `outputs`: over a model, what x feeds and what is returned, as in `ODELayer`. z is then the state of the
+        model, `solver`, `rtol` and `atol` default as in `steady_state`, and the other settings have no use.
     - `jacobian_regularization`: whether to estimate `jacobian_loss`, which needs `key=` in each call; default `False`.
 
     Raises `ModelError` for what is no cell, solver or start.
@@ -79,7 +84,7 @@ class DEQ(eqx.Module):
     init: Any
     solver: Any = eqx.field(static=True)
     shape: Any = eqx.field(static=True)
-    rtol: float = eqx.field(static=True)
+    rtol: float | None = eqx.field(static=True)
     atol: float | None = eqx.field(static=True)
     max_steps: int | None = eqx.field(static=True)
     backward: Backward = eqx.field(static=True)
@@ -92,34 +97,44 @@ class DEQ(eqx.Module):
         solver: Any = None,
         init: Any = None,
         *,
+        inputs: Any = None,
+        outputs: Any = None,
         shape: Any = None,
-        rtol: float = 1e-3,
+        rtol: float | None = None,
         atol: float | None = None,
         max_steps: int | None = None,
         backward: Backward = "implicit",
         linear_solver: Any = None,
         jacobian_regularization: bool = False,
     ):
-        if not callable(cell):
+        if not (callable(cell) or isinstance(cell, Model)):
             raise ModelError(f"DEQ needs a cell that can be called as cell(z, x), not {cell!r}.")
         if init is not None and init != "skip-reg" and not callable(init):
             raise ModelError(f'init must be None, "skip-reg" or a module, not {init!r}.')
         if backward not in ("implicit", "phantom", "unrolled"):
             raise ModelError(f'backward must be "implicit", "phantom" or "unrolled", not {backward!r}.')
-        for name, value in (("rtol", rtol), ("atol", 1.0 if atol is None else atol)):
+        for name, value in (("rtol", rtol), ("atol", atol)):
+            if value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
                 raise ModelError(f"{name} must be a number above 0, not {value!r}.", remedy="give one such as 1e-3")
         if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1):
             raise ModelError(f"max_steps must be a whole number from 1 on, not {max_steps!r}.")
-        self.rtol, self.atol = float(rtol), None if atol is None else float(atol)
-        solver = Anderson() if solver is None else solver
-        kinds = (optx.AbstractFixedPointSolver, optx.AbstractRootFinder, optx.AbstractLeastSquaresSolver)
-        if not isinstance(solver, (*kinds, dfx.AbstractSolver)):
-            raise ModelError(
-                f"{solver!r} does not find equilibria.",
-                remedy="use sd.Anderson(), sd.Broyden(), a root finder of optimistix, or a diffrax solver",
-            )
-        self.cell, self.init, self.solver, self.max_steps = cell, init, solver, max_steps
+        self.init = init
+        self.rtol, self.atol = (None if v is None else float(v) for v in (rtol, atol))
+        if isinstance(cell, Model):
+            cell, solver = self._over_model(cell, solver, inputs, outputs, shape, backward, jacobian_regularization)
+        else:
+            if inputs is not None or outputs is not None:
+                raise ModelError("inputs and outputs belong to a DEQ over a model.", remedy="leave them out")
+            solver = Anderson() if solver is None else solver
+            kinds = (optx.AbstractFixedPointSolver, optx.AbstractRootFinder, optx.AbstractLeastSquaresSolver)
+            if not isinstance(solver, (*kinds, dfx.AbstractSolver)):
+                raise ModelError(
+                    f"{solver!r} does not find equilibria.",
+                    remedy="use sd.Anderson(), sd.Broyden(), a root finder of optimistix, or a diffrax solver",
+                )
+        self.cell, self.solver, self.max_steps = cell, solver, max_steps
         self.shape = _checked_shape(shape)
         self.backward, self.linear_solver = backward, linear_solver
         self.jacobian_regularization = bool(jacobian_regularization)
@@ -140,6 +155,8 @@ class DEQ(eqx.Module):
         Returns z, or `(z, info)`. A search that fails returns its best iterate, says so in `info.ok`, and warns outside
         of `jax.jit`.
         """
+        if isinstance(self.cell, RestCell):
+            return self._at_rest(self.cell, x, z0, depth, return_info)
         x = jax.tree.map(_inexact, x)
         start = self._start(x, z0)
         if depth is not None:
@@ -165,6 +182,38 @@ class DEQ(eqx.Module):
             original=original,
         )
         return z, info
+
+    def _over_model(self, model, solver, inputs, outputs, shape, backward, regularised) -> tuple[RestCell, Any]:
+        for name, value, usual in (("shape", shape, None), ("backward", backward, "implicit")):
+            if value != usual:
+                raise ModelError(f"{name}= has no use in a DEQ over a model.", remedy="leave it out")
+        if self.init == "skip-reg" or regularised:
+            raise ModelError(
+                "A model's steady state is searched for with its own Jacobian: there is none to regularise.",
+                remedy="leave jacobian_regularization out, and give init= as a module that is called with x",
+            )
+        return RestCell(model, inputs, outputs), "auto" if solver is None else solver
+
+    def _at_rest(self, cell: RestCell, x: Any, z0: Any, depth: Any, return_info: bool) -> Any:
+        if depth is not None:
+            raise ModelError("depth= has no use in a DEQ over a model.", remedy="leave it out")
+        guess = self.init(x) if z0 is None and callable(self.init) else z0
+        settings = {"rtol": self.rtol, "atol": self.atol, "solver": self.solver}
+        found = cell.settled(x, guess, **settings, max_steps=self.max_steps, linear_solver=self.linear_solver)
+        if not found.is_traced and not np.all(found.ok):
+            raise SolveError(found.failure)
+        if not return_info:
+            return cell.read(found)
+        info = DEQInfo(
+            z_star=found.y,
+            u0=found.rest.start,
+            residual=found.rates,
+            jacobian_loss=jnp.zeros((), found.y.dtype),
+            nfe=found.known.nfe,
+            ok=jnp.asarray(found.ok),
+            original=found,
+        )
+        return cell.read(found), info
 
     def _start(self, x: PyTree, z0: PyTree) -> PyTree:
         """Where the search starts; checked against what the cell returns."""
@@ -209,7 +258,12 @@ class DEQ(eqx.Module):
 
     def _searched(self, start: PyTree, x: PyTree) -> tuple[PyTree, Any]:
         equilibrium = Equilibrium(
-            solver=self.solver, rtol=self.rtol, atol=self.atol, max_steps=self.max_steps, cell=self.cell, x=x
+            solver=self.solver,
+            rtol=1e-3 if self.rtol is None else self.rtol,
+            atol=self.atol,
+            max_steps=self.max_steps,
+            cell=self.cell,
+            x=x,
         )
         if self.backward == "phantom":
             z, rest = jax.lax.stop_gradient(find(equilibrium, start))
@@ -256,6 +310,9 @@ class DEQ(eqx.Module):
         return tolerances(self.solver, self.atol)
 
     def __repr__(self) -> str:
+        if isinstance(self.cell, RestCell):
+            sides = [", ".join(str(q) for q in side) for side in (self.cell.inputs, self.cell.outputs)]
+            return f"DEQ of `{self.cell.model.system.name}` at rest: ({sides[0]}) -> ({sides[1]})"
         return f"DEQ of {type(self.cell).__name__} by {type(self.solver).__name__}, atol {self.tolerances[1]:g}"
 
 

@@ -68,6 +68,43 @@ def checked_outputs(model: Model, outputs: Any) -> tuple[Any, ...]:
     return expressions
 
 
+def in_size(inputs: Sequence[ModelSymbol]) -> int:
+    """How many entries the vector of these inputs has."""
+    return sum(_size(symbol) for symbol in inputs)
+
+
+def fed(model: Model, inputs: Sequence[ModelSymbol], vector: Any) -> Model:
+    """A model with the entries of a vector, shape (inputs,), in the place of its values, or an error."""
+    names = ", ".join(f"{s.name} ({_size(s)} entries)" if _is_vector(s) else s.name for s in inputs)
+    names = names or "none"
+    if vector is None and inputs:
+        raise ModelError(f"The layer needs a vector of its inputs: {names}.", remedy="layer(vector)")
+    try:
+        given = as_array(() if vector is None else vector, model.values.dtype)
+    except (TypeError, ValueError):
+        raise ModelError(f"A layer takes a vector of numbers, not {vector!r}.", remedy=f"its inputs: {names}") from None
+    if given.shape != (in_size(inputs),):
+        raise ModelError(
+            f"The vector has the shape {given.shape}; the layer's inputs need ({in_size(inputs)},): {names}.",
+            remedy="give one vector; batches are jax.vmap(layer)(vectors)",
+        )
+    values: dict[str, Any] = {}
+    place = 0
+    for symbol in inputs:
+        size = _size(symbol)
+        values[symbol.name] = given[place : place + size] if _is_vector(symbol) else given[place]
+        place += size
+    return model.replace(values)
+
+
+def _is_vector(symbol: Any) -> bool:
+    return bool(getattr(symbol, "shape", ()))
+
+
+def _size(symbol: Any) -> int:
+    return int(np.prod(getattr(symbol, "shape", ()), dtype=int))
+
+
 def _listed(given: Any, role: str) -> list[Any]:
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise ModelError(f"{role} must be a list, not {given!r}.", remedy=f"{role}=[{given}]")

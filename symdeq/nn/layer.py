@@ -12,7 +12,6 @@ import wadler_lindig as wl
 from jaxtyping import Array
 
 from symdeq._errors import ModelError
-from symdeq._values import as_array
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
 from symdeq.nn import door
@@ -88,7 +87,7 @@ class ODELayer(eqx.Module):
     @property
     def in_size(self) -> int:
         """How many entries the vector has."""
-        return sum(_size(symbol) for symbol in self.inputs)
+        return door.in_size(self.inputs)
 
     def __call__(
         self, vector: Any = None, *, t0: Any = None, t1: Any = None, saveat: Any = None, key: Any = None
@@ -132,37 +131,13 @@ class ODELayer(eqx.Module):
 
     def fed(self, vector: Any = None) -> Model:
         """The model with the entries of a vector, shape (inputs,), in place."""
-        given = self._checked(vector)
-        values, place = {}, 0
-        for symbol in self.inputs:
-            size = _size(symbol)
-            values[symbol.name] = given[place : place + size] if _is_vector(symbol) else given[place]
-            place += size
-        return self.model.replace(values)
+        return door.fed(self.model, self.inputs, vector)
 
     def read(self, solution: Solution) -> Array:
         """The outputs along a solution, shape (times, outputs); NaN for one that failed."""
         columns = solution.model.evaluate(self.outputs, solution.ts, solution.ys)
         values = jnp.concatenate([column.reshape(column.shape[0], -1) for column in columns], axis=-1)
         return jnp.where(jnp.asarray(solution.ok), values, jnp.nan)
-
-    def _checked(self, vector: Any) -> Any:
-        names = ", ".join(f"{s.name} ({_size(s)} entries)" if _is_vector(s) else s.name for s in self.inputs)
-        names = names or "none"
-        if vector is None and self.inputs:
-            raise ModelError(f"The layer needs a vector of its inputs: {names}.", remedy="layer(vector)")
-        try:
-            given = as_array(() if vector is None else vector, self.model.values.dtype)
-        except (TypeError, ValueError):
-            raise ModelError(
-                f"A layer takes a vector of numbers, not {vector!r}.", remedy=f"its inputs: {names}"
-            ) from None
-        if given.shape != (self.in_size,):
-            raise ModelError(
-                f"The vector has the shape {given.shape}; the layer's inputs need ({self.in_size},): {names}.",
-                remedy="give one vector; batches are jax.vmap(layer)(vectors)",
-            )
-        return given
 
     def __pdoc__(self, **_: Any) -> wl.AbstractDoc:
         """How it prints inside another module."""
@@ -179,11 +154,3 @@ class ODELayer(eqx.Module):
     def __repr__(self) -> str:
         sides = [", ".join(str(q) for q in side) for side in (self.inputs, self.outputs)]
         return f"ODELayer of `{self.model.system.name}`: ({sides[0]}) -> ({sides[1]}), {self.interval}"
-
-
-def _is_vector(symbol: Any) -> bool:
-    return bool(getattr(symbol, "shape", ()))
-
-
-def _size(symbol: Any) -> int:
-    return int(np.prod(getattr(symbol, "shape", ()), dtype=int))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 
+import numpy as np
 import sympy as sp
 from sympy.polys.domains import QQ
 from sympy.polys.matrices import DomainMatrix
@@ -18,6 +20,11 @@ from symdeq.passes.matching import ordered_blocks
 # equations are at most so many: exact elimination takes a second for 10 million.
 _MOST_TERMS = 3000
 _MOST_DIGITS = 10_000_000
+# Invariants that rounding hides are looked for by a singular value decomposition of at most so many numbers.
+_MOST_ROUNDED = 300_000
+# What a sum of a few coefficients may be wrong by, as a part of them: less than any leak that a solver could see.
+_ROUNDING = 2 * np.finfo(float).eps
+_LARGEST_PART = 64
 
 
 def analyse(system: System) -> System:
@@ -109,7 +116,44 @@ def _invariants(system: System, mass: tuple[int, ...]) -> tuple[Invariant, ...]:
         if value != 0:
             sparse.setdefault(j, {})[i] = QQ.from_sympy(value)
     null = DomainMatrix(sparse, (width, n), QQ).nullspace(divide_last=True).to_list()
-    return tuple(_invariant(system, [Fraction(int(v.numerator), int(v.denominator)) for v in row]) for row in null)
+    rows = [[Fraction(int(v.numerator), int(v.denominator)) for v in row] for row in null]
+    return tuple(_invariant(system, row) for row in _with_rounded(rows, entries, (n, width)))
+
+
+def _with_rounded(exact: list[list[Fraction]], entries: Mapping, shape: tuple[int, int]) -> list[list[Fraction]]:
+    """All invariants where floating-point coefficients hide some: 0.1 x + 0.2 x is not 0.3 x.
+
+    What vanishes but for rounding, with small whole numbers, is an invariant too. It counts where every combination
+    that rounding cannot tell from zero has such numbers, and the exact ones are among them.
+    """
+    if shape[0] * shape[1] > _MOST_ROUNDED or all(value.q < 2**20 for value in entries.values()):
+        return exact
+    matrix = np.zeros(shape)
+    for (i, j), value in entries.items():
+        matrix[i, j] = float(value)
+    matrix /= np.maximum(np.max(np.abs(matrix), axis=0, keepdims=True), np.finfo(float).tiny)
+    left, sizes, _ = np.linalg.svd(matrix, full_matrices=True)
+    count = shape[0] - int((sizes > 1e-12).sum())
+    if count <= len(exact):
+        return exact
+    basis = _reduced(left[:, -count:].T)
+    near = [[Fraction(v).limit_denominator(_LARGEST_PART) for v in row] for row in basis]
+    found = np.array([[float(v) for v in row] for row in near])
+    told = np.abs(found @ matrix) <= _ROUNDING * (np.abs(found) @ np.abs(matrix)) + np.finfo(float).tiny
+    return near if told.all() else exact
+
+
+def _reduced(basis: np.ndarray) -> np.ndarray:
+    """The reduced echelon form of independent rows, by Gauss and Jordan with full pivoting."""
+    basis = basis.copy()
+    for k in range(len(basis)):
+        rest = np.abs(basis[k:])
+        i, j = np.unravel_index(np.argmax(rest), rest.shape)
+        basis[[k, k + i]] = basis[[k + i, k]]
+        basis[k] /= basis[k, j]
+        others = np.arange(len(basis)) != k
+        basis[others] -= basis[others, j][:, None] * basis[k]
+    return basis
 
 
 def _invariant(system: System, row: list[Fraction]) -> Invariant:

@@ -25,6 +25,7 @@ class Rest(eqx.Module):
     """
 
     model: Model
+    guess: Array | None
     rtol: Array
     atol: Array
     solver: Any = eqx.field(static=True)
@@ -33,8 +34,16 @@ class Rest(eqx.Module):
 
     @property
     def y0(self) -> Array:
-        """Where the search starts, and whose conserved totals it keeps, shape (n,)."""
+        """The initial values, whose conserved totals hold, shape (n,)."""
         return self.model.initial_state()
+
+    @property
+    def start(self) -> Array:
+        """Where the search starts, shape (n,): the initial values, or the point nearest to the guess that has their
+        totals."""
+        if self.guess is None:
+            return self.y0
+        return self.y0 + self.keep(self.guess - self.y0, self.unit(self.guess))
 
     def rates(self, y: Array) -> Array:
         """f(y), shape (n,)."""
@@ -51,6 +60,15 @@ class Rest(eqx.Module):
         rows, laws = conserved(self.model.compiled)
         j = self.model.functions.jacobian_dense(jnp.zeros((), y.dtype), y, self.model.args)
         return j.at[np.array(rows)].set(jnp.asarray(laws, y.dtype)) if rows else j
+
+    def keep(self, d: Array, unit: Array) -> Array:
+        """The part of a step that changes no conserved total: the nearest, in units, shape (n,)."""
+        rows, laws = conserved(self.model.compiled)
+        if not rows:
+            return d
+        matrix = jnp.asarray(laws, d.dtype)
+        weighted = matrix * unit**2
+        return d - jnp.linalg.solve(weighted @ matrix.T, matrix @ d) @ weighted
 
     def unit(self, y: Array) -> Array:
         """The tolerance, shape (n,)."""
@@ -94,17 +112,19 @@ class Known(eqx.Module):
 
 
 @eqx.filter_custom_jvp
-def attached(rest: Rest, y: Array) -> Array:
-    """`y` itself, with the derivative of the root that it is, by the implicit function theorem."""
+def attached(rest: Rest, y: Array, isolated: Array) -> Array:
+    """`y` itself, with the derivative of the root that it is, by the implicit function theorem; a root that is one of a
+    continuum has none, and its derivative is NaN."""
     return y
 
 
 @attached.def_jvp
 def _(primals: Any, tangents: Any) -> Any:
-    (rest, y), (moved, _) = primals, tangents
-    y = attached(rest, y)
+    (rest, y, isolated), (moved, *_) = primals, tangents
+    y = attached(rest, y, isolated)
     fixed = jax.tree.map(lambda leaf: leaf is None, moved, is_leaf=lambda leaf: leaf is None)
     still, moving = eqx.partition(rest, fixed, is_leaf=lambda leaf: leaf is None)
     _, change = jax.jvp(lambda part: eqx.combine(part, still).residual(y), (moving,), (moved,))
     operator = lx.MatrixLinearOperator(rest.jacobian(y))
-    return y, -lx.linear_solve(operator, change, rest.linear_solver, throw=False).value
+    slope = -lx.linear_solve(operator, change, rest.linear_solver, throw=False).value
+    return y, jnp.where(isolated, slope, jnp.nan)

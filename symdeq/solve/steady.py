@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import diffrax as dfx
 import equinox as eqx
@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from symdeq._errors import ModelError, SolveError
 from symdeq.compiled import Model
+from symdeq.model.symbols import Time
 from symdeq.solve.door import checked_start, checked_tolerance, default_tolerances
 from symdeq.solve.ode import GeneratedTerm
 from symdeq.solve.rest import Known, Rest, attached
@@ -25,13 +26,14 @@ DEFAULT_MAX_STEPS = 256
 _MOST_ODE_STEPS = 4096
 # Newton's steps at the end, which cost a dense LU each, and how many tolerances the first may be long.
 _POLISHING = 50
-_NEAR = 1e4
+_NEAR = 1e3
 
 
 def steady_state(
     model: Model,
     *,
     y0: Any = None,
+    guess: Any = None,
     solver: Any = "auto",
     rtol: Any = None,
     atol: Any = None,
@@ -53,8 +55,10 @@ def steady_state(
     - `model`: from `compile`; its equations must not depend on t.
     - `y0`: where the search starts, over the initial values of the model: shape (states,), or a dictionary by symbol or
         name. With several steady states it decides which is found.
-    - `solver`: `"auto"` (default) is `symdeq.solvers.PseudoTransient()`, and where that finds no rest the same with
-        `follow=False`; or any root finder of optimistix, such as `optimistix.Newton(rtol=1e-8, atol=1e-8)`; or any
+    - `guess`: where the search starts instead, shape (states,), such as the result for other parameters; conserved
+        totals stay those of the initial values.
+    - `solver`: `"auto"` (default) is `symdeq.solvers.PseudoTransient()`, and where that finds no rest
+        `optimistix.Dogleg`; or any root finder of optimistix, such as `optimistix.Newton(rtol=1e-8, atol=1e-8)`; or any
         diffrax solver, which follows the equation to its rest.
     - `rtol`, `atol`: the distance of the result from the root is at most `atol + rtol * |y|`, by estimate; defaults
         1e-6 and 1e-9, in float32 1e-4 and 1e-7. `atol` may have shape (states,).
@@ -68,7 +72,16 @@ def steady_state(
     Source: C. T. Kelley, D. E. Keyes, SIAM J. Numer. Anal. 35 (1998) 508-523.
     """
     found = settle(
-        asked(model, y0=y0, solver=solver, rtol=rtol, atol=atol, max_steps=max_steps, linear_solver=linear_solver)
+        asked(
+            model,
+            y0=y0,
+            guess=guess,
+            solver=solver,
+            rtol=rtol,
+            atol=atol,
+            max_steps=max_steps,
+            linear_solver=linear_solver,
+        )
     )
     if throw and not found.is_traced and not found.ok:
         raise SolveError(found.failure)
@@ -79,6 +92,7 @@ def asked(
     model: Any,
     *,
     y0: Any = None,
+    guess: Any = None,
     solver: Any = "auto",
     rtol: Any = None,
     atol: Any = None,
@@ -87,9 +101,11 @@ def asked(
 ) -> Rest:
     """The arguments of `steady_state`, checked."""
     start = checked_start(model, y0, "steady_state")
+    if guess is not None:
+        guess = checked_start(model, guess, "steady_state")
     structure = model.system.structure
     if not structure.autonomous:
-        equations = [e for e in model.system.equations if model.system.time in e.rhs.free_symbols]
+        equations = [e for e in model.system.equations if any(isinstance(s, Time) for s in e.rhs.free_symbols)]
         raise ModelError(
             f"`{model.system.name}` depends on t and has no steady state.",
             where=equations[0].located if equations else None,
@@ -105,6 +121,7 @@ def asked(
         raise ModelError(f"max_steps must be a whole number from 1 on, not {max_steps!r}.", remedy="default 256")
     usual = default_tolerances(start.dtype)
     return Rest(
+        guess=guess,
         # With the start as its own initial values, so that there is one truth about it.
         model=model if y0 is None else dataclasses.replace(model, start=start, given=(True,) * len(model.given)),
         rtol=jnp.asarray(checked_tolerance(usual[0] if rtol is None else rtol, "rtol", (), start.dtype)),
@@ -118,13 +135,14 @@ def asked(
 @eqx.filter_jit
 def settle(rest: Rest) -> SteadyState:
     """The search itself; differentiable, by the implicit function theorem."""
-    y, known = jax.lax.stop_gradient(_searched(rest))
-    y = attached(rest, y)
+    y, known = _searched(rest)
+    y = attached(rest, y, known.isolated)
     rates = jax.lax.stop_gradient(rest.rates(y))
     good = jnp.isfinite(known.error) & (known.error <= 1) & jnp.all(jnp.isfinite(rates))
     return SteadyState(y=y, rates=rates, found=good, rest=rest, known=known)
 
 
+@eqx.filter_custom_jvp
 def _searched(rest: Rest) -> tuple[Array, Known]:
     if rest.solver == "auto":
         y, error, steps, nfe, followed = _settled(rest)
@@ -139,22 +157,34 @@ def _searched(rest: Rest) -> tuple[Array, Known]:
     return y, Known(error=error, isolated=isolated, followed=followed, num_steps=steps, nfe=nfe)
 
 
+@_searched.def_jvp
+def _(primals: Any, tangents: Any) -> Any:
+    found = _searched(*primals)
+    return found, jax.tree.map(lambda _: None, found)  # `attached` has the derivative
+
+
 def _settled(rest: Rest) -> tuple[Any, ...]:
     """By steps that follow the equation; if they come to no rest, any root."""
     term = GeneratedTerm(rest.model.functions)
     found = optx.root_find(
         lambda y, args: term.vf(jnp.zeros((), y.dtype), y, args),
         PseudoTransient(rtol=rest.rtol, atol=rest.atol),
-        rest.y0,
+        rest.start,
         rest.model.args,
-        options={"linearise": lambda y, args: linearise(term, jnp.zeros((), y.dtype), y, args)},
+        options={
+            "linearise": lambda y, args: linearise(term, jnp.zeros((), y.dtype), y, args),
+            "distance": lambda y, args: _step(rest, y)[1] / _NEAR,  # Newton's method does the rest
+            "keep": rest.keep,
+        },
         max_steps=rest.max_steps or DEFAULT_MAX_STEPS,
         throw=False,
     )
     error, steps, nfe = found.stats["error"], found.stats["num_steps"], found.stats["nfe"]
 
     def root() -> tuple[Any, ...]:
-        y, worse, more, evaluated = _found(rest, optx.Dogleg(rtol=rest.rtol, atol=jnp.min(rest.atol)))
+        y, worse, more, evaluated = _found(
+            rest, optx.Dogleg(rtol=cast(float, rest.rtol), atol=cast(float, jnp.min(rest.atol)))
+        )
         good = worse <= 1
         return (
             jnp.where(good, y, found.value),
@@ -172,7 +202,7 @@ def _found(rest: Rest, solver: Any) -> tuple[Any, ...]:
     found = optx.root_find(
         lambda y, rest: rest.residual(y),
         solver,
-        rest.y0,
+        rest.start,
         rest,
         max_steps=rest.max_steps or DEFAULT_MAX_STEPS,
         throw=False,
@@ -193,7 +223,7 @@ def _integrated(rest: Rest) -> tuple[Any, ...]:
         0.0,
         jnp.inf,
         None,
-        rest.y0,
+        rest.start,
         rest.model.args,
         saveat=dfx.SaveAt(t1=True),
         stepsize_controller=FirstStep(dfx.PIDController(rest.rtol, rest.atol)),
@@ -228,11 +258,10 @@ def _polished(rest: Rest, y: Array, error: Array) -> tuple[Array, Array, Array]:
     def step(carry: Any) -> Any:
         y, before, _, steps = carry
         d, length = _step(rest, y)
-        usable = length <= _NEAR
-        return jnp.where(usable, y + d, y), jnp.where(usable, length, jnp.inf), before, steps + 1
+        return jnp.where(length <= _NEAR, y + d, y), length, before, steps + 1
 
-    far = jnp.asarray(jnp.inf, y.dtype)
-    start = (y, jnp.asarray(_NEAR, y.dtype), far, jnp.asarray(0))
-    polished, length, *_ = jax.lax.while_loop(going, step, start)
-    isolated = jnp.isfinite(_step(rest, polished)[1])
-    return polished, jnp.where((error <= 1) & isolated, length, error), isolated
+    far = jnp.asarray(_NEAR, y.dtype)
+    polished, length, _, steps = jax.lax.while_loop(going, step, (y, far, far, jnp.asarray(0)))
+    # A Jacobian that is singular, but for rounding, leads far away from a root that was there already.
+    isolated = (steps > 0) & (length <= _NEAR)
+    return polished, jnp.where(isolated, length, error), isolated

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 20
 _MOST_RATES = 3
+# Values further apart than this are drawn on a logarithmic axis.
+_LARGEST_RATIO = 300.0
 
 
 def report(found: SteadyState) -> str:
@@ -50,7 +52,7 @@ def _stability(found: SteadyState) -> str:
     rate = f"{slowest.real:.4g}" + (f" ± {abs(slowest.imag):.4g}i" if slowest.imag else "")
     size = 1e-9 * np.max(np.abs(values))
     word = "stable" if slowest.real < -size else "UNSTABLE" if slowest.real > size else "neutral"
-    return f"{word:<8}the eigenvalue of the largest real part is {rate}"
+    return f"{word:<7} the eigenvalue of the largest real part is {rate}"
 
 
 def failure(found: SteadyState) -> str:
@@ -73,9 +75,9 @@ def failure(found: SteadyState) -> str:
     order = np.argsort(-np.abs(rates))[:_MOST_RATES]
     moving = ", ".join(f"D({model.labels[i]}) = {rates[i]:.3g} at {model.labels[i]} = {y[i]:.4g}" for i in order)
     return (
-        f"No steady state of `{name}` was found in {int(found.known.num_steps)} steps. The search ended with {moving}.\n"
-        "  remedy: start nearer to one by y0=, or give more max_steps; the equations may have none, as where something\n"
-        "  grows without bound"
+        f"No steady state of `{name}` was found in {int(found.known.num_steps)} steps, which ended with {moving}.\n"
+        "  remedy: start nearer to one by y0=, or give more max_steps; the equations may have none, as where something "
+        "grows without bound"
     )
 
 
@@ -98,8 +100,9 @@ def plot(found: SteadyState, quantities: Sequence[Any] | None = None) -> Any:
     left.plot(end, places, "o", label="at rest")
     left.set_yticks(places, names)
     sizes = np.abs(np.concatenate([start, end]))
-    if sizes.max(initial=0.0) > 300 * np.median(sizes[sizes > 0], initial=np.inf) if (sizes > 0).any() else False:
-        left.set_xscale("symlog", linthresh=max(float(sizes[sizes > 0].min()), 1e-9))
+    sizes = sizes[sizes > 0]
+    if sizes.size and sizes.max() > _LARGEST_RATIO * sizes.min():
+        left.set_xscale("symlog", linthresh=max(float(sizes.min()), 1e-6 * float(sizes.max())))
     left.set_title(f"{model.system.name}: steady state")
     left.legend(loc="best")
     values = found.eigenvalues

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
+from numpy.typing import NDArray
 from scipy.linalg import null_space
 
 from symdeq._errors import ModelError
@@ -20,7 +21,6 @@ from symdeq.solve.rest import Known, Rest, attached, conserved
 
 # An eigenvalue this small beside the largest is zero to rounding.
 _ZERO = 1e-9
-_MOST_LINES = 20
 
 
 class SteadyState(eqx.Module):
@@ -78,7 +78,7 @@ class SteadyState(eqx.Module):
         *,
         relative: bool = False,
     ) -> Array:
-        """The derivatives of quantities at rest with respect to parameters, shape (quantities, parameters).
+        """The derivatives of quantities at rest by parameters, shape (quantities, parameters).
 
         Arguments:
 
@@ -105,7 +105,7 @@ class SteadyState(eqx.Module):
         return _sensitivities(self, tuple(quantities), tuple(parameters), now, relative)
 
     @property
-    def eigenvalues(self) -> np.ndarray:
+    def eigenvalues(self) -> NDArray[np.complex128]:
         """The eigenvalues of the equation linearised at rest, by falling real part, complex, in 1 / time.
 
         As many as the state has directions in which it can move: algebraic equations are solved for their unknowns,
@@ -122,7 +122,7 @@ class SteadyState(eqx.Module):
             reduced = reduced - j[np.ix_(own, other)] @ inner
         _, laws = conserved(rest.model.compiled)
         free = null_space(laws[:, own]) if len(laws) else np.eye(len(own))
-        values = np.linalg.eigvals(free.T @ reduced @ free).astype(complex)
+        values = np.linalg.eigvals(free.T @ reduced @ free).astype(np.complex128)
         return values[np.argsort(-values.real, kind="stable")]
 
     @property
@@ -184,7 +184,7 @@ def _sensitivities(found: SteadyState, quantities: Any, parameters: Any, now: Ar
     def values(v: Array) -> Array:
         changes = dict(zip(parameters, v, strict=True))
         model = rest.model.replace(changes)
-        y = attached(dataclasses.replace(rest, model=model), found.y)
+        y = attached(dataclasses.replace(rest, model=model), found.y, found.known.isolated)
         return jnp.stack([q[0] for q in model.evaluate(quantities, jnp.zeros(1, y.dtype), y[None])])
 
     slopes = jax.jacfwd(values)(now)

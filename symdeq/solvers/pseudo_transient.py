@@ -24,15 +24,18 @@ from jaxtyping import Array, PyTree
 from symdeq.solvers.equilibrium import check_tolerances, started, vector
 from symdeq.solvers.linearise import AbstractLinearisation, DenseLinearisation
 
-# The first δ in units of 1 / |J|, and the largest: beyond it M / δ is lost in the rounding of J.
+# The first δ in units of 1 / |J|, and the largest, over the rounding unit; from this part of it on, rounding moves what
+# f cannot change.
 _FIRST = 0.1
-_LARGEST = 1e-2
+_LARGEST, _ENOUGH = 1e-2, 1e-3
 # The ratio of the correction after a step to the step that is aimed at, and that beyond which the step is taken back.
 _AIM, _MOST = 0.25, 1.0
 _GROWTH, _CUT = 10.0, 0.1
-# δ times the rate at which the equation runs away: implicit Euler then about doubles what an exact step multiplies by e.
+# δ times the rate at which the equation runs away: a step then doubles what grows.
 _FOLLOWED = 0.5
 _FRUITLESS = 25
+# A distance of so many tolerances is that of no root: the Jacobian is singular but for rounding.
+_HUGE = 1e12
 
 
 class PseudoTransientState(eqx.Module):
@@ -42,6 +45,7 @@ class PseudoTransientState(eqx.Module):
 
     - `y`, `f`, `aux`: the accepted iterate, shape (n,), f there, and what f returned with it.
     - `delta`: δ of the next step, 0 before the first.
+    - `part`: how much of the next step is taken, 1 unless algebraic equations ask for less.
     - `error`: an estimate of how far the iterate is from where the equation rests, in units of the tolerance.
     - `rejected`: steps taken back in a row.
     - `nfe`: the number of evaluations of f.
@@ -51,6 +55,7 @@ class PseudoTransientState(eqx.Module):
     f: Array
     aux: PyTree
     delta: Array
+    part: Array
     error: Array
     rejected: Array
     nfe: Array
@@ -65,6 +70,9 @@ class PseudoTransient(optx.AbstractRootFinder):
 
     `options={"linearise": function}` of the call takes a function (y, args) -> `AbstractLinearisation`, which brings a
     Jacobian, a mass matrix and a way to solve; default automatic differentiation, the identity and a dense LU.
+    `options={"distance": function}` takes one (y, args) -> the length of Newton's step there, in tolerances, which is
+    asked before the search ends; without it the end goes by an estimate from the last step. `options={"keep":
+    function}` takes one (d, unit) -> the step d without what rounding adds to combinations that f cannot change.
 
     Arguments:
 
@@ -91,9 +99,17 @@ class PseudoTransient(optx.AbstractRootFinder):
         progress = started(y, f_struct, aux_struct)
         f, aux = fn(y, args)
         zero = jnp.zeros_like(progress.least)
+        count = progress.nfe
         return PseudoTransientState(
-            y=vector(y), f=vector(f), aux=aux, delta=zero, error=progress.least, rejected=progress.nfe, nfe=progress.nfe + 1
-        )  # fmt: skip
+            y=vector(y),
+            f=vector(f),
+            aux=aux,
+            delta=zero,
+            part=zero + 1,
+            error=progress.least,
+            rejected=count,
+            nfe=count + 1,
+        )
 
     def step(self, fn: Any, y: PyTree, args: PyTree, options: Any, state: PseudoTransientState, tags: Any) -> Any:
         _, shape = ravel_pytree(y)
@@ -103,51 +119,75 @@ class PseudoTransient(optx.AbstractRootFinder):
         delta = jnp.where(state.nfe == 1, _FIRST / size, state.delta)
 
         solve = line.factorise(1 / delta)
-        d = vector(solve(shape(state.f)))
+        whole = _kept(options, vector(solve(shape(state.f))), self._unit(state.y))
+        d = state.part * whole
         new = state.y + d
         f_tree, aux = fn(shape(new), args)
         f = vector(f_tree)
         held = vector(line.mass(shape(d))) / delta
         correction = vector(solve(shape(f - held)))
 
-        unit = self.atol + self.rtol * jnp.maximum(jnp.abs(state.y), jnp.abs(new))
-        unit = jnp.maximum(unit, jnp.finfo(d.dtype).tiny)
+        unit = self._unit(jnp.maximum(jnp.abs(state.y), jnp.abs(new)))
         length, after = self.norm(d / unit), self.norm(correction / unit)
-        ratio = after / jnp.where(length > 0, length, 1)
-        good = jnp.all(jnp.isfinite(f)) & jnp.isfinite(length) & (ratio <= _MOST)
+        bent = self.norm((correction - (1 - state.part) * whole) / unit)
+        ratio = bent / jnp.where(length > 0, length, 1)
+        moves = vector(line.mass(shape(jnp.ones_like(d)))) != 0
+        passed = jnp.any(moves & self._passed(lambda v: vector(fn(shape(v), args)[0]), state.y, new, unit))
+        good = jnp.all(jnp.isfinite(f)) & jnp.isfinite(length) & (ratio <= _MOST) & ~passed
 
         # The rate along the step, d·J d / d·d over what has a derivative; J d = M d / δ - f.
-        part = jnp.where(vector(line.mass(shape(jnp.ones_like(d)))) != 0, d / unit, 0)
-        square = jnp.sum(part * part)
-        rate = 1 / delta - jnp.sum(part * state.f / unit) / jnp.where(square > 0, square, 1)
+        way = jnp.where(moves, whole / unit, 0)
+        square = jnp.sum(way * way)
+        rate = 1 / delta - jnp.sum(way * state.f / unit) / jnp.where(square > 0, square, 1)
 
         # A mode of rate -r is left with 1 / (1 + δ r) of it after the step, which took away δ r times that.
         remains = jnp.where(square > 0, 1 / (delta * jnp.abs(rate)), 0)
-        at_last = delta * size >= self._largest(d.dtype)
-        error = after + length * jnp.where(at_last, jnp.minimum(remains, 1), remains)
+        guessed = jnp.where(state.part < 1, jnp.inf, after + length * remains)
+        last = _LARGEST / float(jnp.finfo(d.dtype).eps) / size
+        enough = delta >= last * _ENOUGH
+        error = self._measured(options, shape(new), args, guessed, good & (guessed <= 1), enough)
 
         longer = jnp.clip(_AIM / jnp.maximum(ratio, 1e-3), _CUT, _GROWTH)
         next_delta = delta * jnp.where(good, longer, _CUT)
         running = good & (rate > 0) & (square > 0)
         next_delta = jnp.where(running, jnp.minimum(next_delta, _FOLLOWED / rate), next_delta)
-        next_delta = jnp.minimum(next_delta, self._largest(d.dtype) / size)
+        next_delta = jnp.minimum(next_delta, last)
 
         def choose(new, old):
             return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
+
+        # A shorter δ shortens no step to where algebraic equations hold.
+        part = jnp.where(good, jnp.minimum(2 * state.part, 1), state.part / 2) if line.has_mass else state.part
 
         moved = PseudoTransientState(
             y=choose(new, state.y),
             f=choose(f, state.f),
             aux=choose(aux, state.aux),
             delta=next_delta,
+            part=part,
             error=jnp.where(good, error, state.error),
             rejected=jnp.where(good, 0, state.rejected + 1),
-            nfe=state.nfe + 1,
+            nfe=state.nfe + 2,
         )
         return shape(moved.y), moved, moved.aux
 
-    def _largest(self, dtype: Any) -> float:
-        return _LARGEST / float(jnp.finfo(dtype).eps)
+    def _unit(self, y: Array) -> Array:
+        return jnp.maximum(self.atol + self.rtol * jnp.abs(y), jnp.finfo(y.dtype).tiny)
+
+    def _passed(self, f: Callable[[Array], Array], y: Array, new: Array, unit: Array) -> Array:
+        """Which entries passed zero although the equation turns back there: an amount does not become negative."""
+        passed = (jnp.abs(new) > unit) & (y * new <= 0)
+        there = f(jnp.where(passed, 0, y)) * new
+        return passed & jnp.where(y == 0, there < 0, there <= 0)
+
+    def _measured(self, options: Any, y: PyTree, args: PyTree, guessed: Array, asked: Array, last: Array) -> Array:
+        """The distance from the root where the call brings a way to measure it and the guess is small enough, else the
+        guess. A measure that is not finite, of a singular Jacobian, leaves the guess where δ can grow no more."""
+        measure = (options or {}).get("distance")
+        if measure is None:
+            return guessed
+        found = jax.lax.cond(asked, lambda: measure(y, args), lambda: jnp.full_like(guessed, jnp.inf))
+        return jnp.where(asked & last & ~(found < _HUGE), guessed, jnp.where(jnp.isnan(found), jnp.inf, found))
 
     def terminate(
         self, fn: Any, y: PyTree, args: PyTree, options: Any, state: PseudoTransientState, tags: Any
@@ -171,6 +211,11 @@ class PseudoTransient(optx.AbstractRootFinder):
         result: Any,
     ) -> Any:
         return y, aux, {"nfe": state.nfe, "error": state.error}
+
+
+def _kept(options: Any, d: Array, unit: Array) -> Array:
+    keep = (options or {}).get("keep")
+    return d if keep is None else keep(d, unit)
 
 
 def _linearise(options: Any, fn: Any, y: PyTree, args: PyTree) -> AbstractLinearisation:

@@ -7,14 +7,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import optimistix as optx
 import pytest
 from jax.flatten_util import ravel_pytree
 
 import symdeq as sd
 from symdeq.nn.deq import DEQ
-from symdeq.nn.multiscale import MultiScaleDEQ, MultiScaleNeuralODE, MultiScaleSkipDEQ, SkipDEQ
+from symdeq.nn.multiscale import MultiScaleDEQ, MultiScaleNeuralODE, MultiScaleSkipDEQ
 from symdeq.solvers import GMRES, Anderson, Broyden, FixedPoint, NewtonKrylov
 
 KEY = jax.random.key(0)
@@ -218,25 +217,13 @@ def test_row_40_a_neural_ode_on_several_scales_against_diffrax():
         np.testing.assert_allclose(ours, theirs[0], rtol=1e-6, atol=1e-8)
 
 
-def test_row_26_a_small_equilibrium_learns_to_double():
-    """z0 = net(x), z' = net(z + x) - z, 1 -> 5 -> 1, y = 2x on x = 1..10; far outside it still doubles."""
-    keys = jax.random.split(jax.random.key(0), 2)
-    net = eqx.nn.Sequential([eqx.nn.Linear(1, 5, key=keys[0]), eqx.nn.Linear(5, 1, key=keys[1])])
-
-    class Shifted(eqx.Module):
-        net: Any
-
-        def __call__(self, z, x):
-            return self.net(z + x)
-
-    deq = SkipDEQ(Shifted(net), solver=dfx.Tsit5(), rtol=1e-4, atol=1e-4)
-    xs = jnp.arange(1.0, 11.0)[:, None]
-
-    def loss(deq):
-        return jnp.mean((jax.vmap(deq)(xs) - 2 * xs) ** 2)
-
-    trained = sd.train(deq, loss, steps=300, optimiser=optax.adam(0.05), progress=False)
-    assert float(trained.module(jnp.array([-5.0]))[0]) == pytest.approx(-10.0, abs=0.5)
+def test_a_backward_solve_that_misses_its_tolerance_still_gives_a_gradient():
+    """An orthogonal cell of 100 entries takes GMRES more vectors than the ten that it has."""
+    rotation = jnp.linalg.qr(jax.random.normal(KEY, (100, 100)))[0]
+    deq = DEQ(lambda z, x: 0.99 * rotation @ z + x, optx.Newton(rtol=1e-8, atol=1e-8), atol=1e-6)
+    gradient = eqx.filter_jit(jax.grad(lambda x: jnp.sum(deq(x) ** 2)))(jnp.ones(100))
+    assert bool(jnp.all(jnp.isfinite(gradient)))
+    assert float(jnp.linalg.norm(gradient)) > 0
 
 
 def test_what_is_no_equilibrium_layer_is_refused():
