@@ -52,7 +52,8 @@ class DEQ(eqx.Module):
 
     Works under `jax.jit`, `jax.vmap`, `jax.grad` and their `eqx.filter_` forms. The derivative is that of the
     equilibrium by the implicit function theorem, whatever solver found it, so its memory does not grow with the number
-    of steps.
+    of steps. Where a search ends without an equilibrium, it is the derivative of one application of the cell to where
+    it ended.
     Source: S. Bai, J. Z. Kolter, V. Koltun, Deep equilibrium models, NeurIPS 2019.
 
     Arguments:
@@ -66,13 +67,13 @@ class DEQ(eqx.Module):
     - `shape`: the shape of z, or a tuple of shapes for a tuple of arrays, where zeros are not like x.
     - `atol`: the search ends where the largest entry of `|cell(z, x) - z|` is at most this. Default `None`: the
         tolerances that the solver was made with, 1e-3 for those of symdeq and diffrax.
-    - `rtol`: the relative tolerance of a diffrax solver's steps; default 1e-3. Their absolute one is `atol`.
+    - `rtol`: the relative tolerance of a diffrax solver's steps. Default `None`: their error goes by `atol` alone, as
+        the rest that they lead to does; with `rtol * |z|` above `atol` the errors of the steps may keep z from it.
     - `max_steps`: the most steps; default 32, for diffrax solvers 4096.
     - `backward`: `"implicit"` (default); `"phantom"`, the derivative of a few damped steps from the equilibrium
         (Z. Geng et al., On training implicit models, NeurIPS 2021); `"unrolled"`, of all steps of a plain iteration.
     - `linear_solver`: of lineax, for the implicit derivative; default a dense LU up to 64 entries, and
-        `symdeq.solvers.GMRES()` beyond, with ten steps to 1e-3. After a search by `sd.Broyden()` its estimate of the
-        inverse Jacobian preconditions GMRES.
+        `symdeq.solvers.GMRES()` beyond, with ten steps to 1e-3.
     - `inputs`, `outputs`: over a model, what x feeds and what is returned, as in `ODELayer`. z is then the state of the
         model, `solver`, `rtol` and `atol` default as in `steady_state`, and the other settings have no use.
     - `jacobian_regularization`: whether to estimate `jacobian_loss`, which needs `key=` in each call; default `False`.
@@ -165,7 +166,7 @@ class DEQ(eqx.Module):
             depth = self.max_steps or 32
             z, nfe, original = self._unrolled(start, x, depth), jnp.asarray(depth), None
         else:
-            z, (nfe, _, original) = self._searched(start, x)
+            z, (nfe, original) = self._searched(start, x)
         residual = jax.tree.map(jnp.subtract, self.cell(z, x), z)
         size = jax.lax.stop_gradient(largest(residual))
         ok = jnp.isfinite(size) if original is None else settled(*jax.lax.stop_gradient((residual, z)), self.tolerances)
@@ -259,7 +260,7 @@ class DEQ(eqx.Module):
     def _searched(self, start: PyTree, x: PyTree) -> tuple[PyTree, Any]:
         equilibrium = Equilibrium(
             solver=self.solver,
-            rtol=1e-3 if self.rtol is None else self.rtol,
+            rtol=self.rtol or 0.0,
             atol=self.atol,
             max_steps=self.max_steps,
             cell=self.cell,

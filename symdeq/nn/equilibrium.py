@@ -12,7 +12,7 @@ import lineax as lx
 import optimistix as optx
 from jaxtyping import Array, PyTree
 
-from symdeq.solvers import GMRES, Broyden, FirstStep
+from symdeq.solvers import GMRES, FirstStep
 
 _MOST_STEPS = 32
 _MOST_ODE_STEPS = 4096
@@ -66,8 +66,7 @@ def settled(residual: PyTree, z: PyTree, tolerances: tuple[float, float]) -> Arr
 
 
 def find(equilibrium: Equilibrium, start: PyTree) -> tuple[PyTree, Any]:
-    """The equilibrium, and `(nfe, inverse, solution)`; `inverse` is an estimate of the residual's inverse Jacobian, or
-    `None`."""
+    """The equilibrium, and `(nfe, solution)`."""
     solver = equilibrium.solver
     if isinstance(solver, dfx.AbstractSolver):
         return _rested(equilibrium, start)
@@ -86,10 +85,9 @@ def find(equilibrium: Equilibrium, start: PyTree) -> tuple[PyTree, Any]:
         throw=False,
     )
     nfe = found.stats.get("nfe", found.stats["num_steps"])
-    inverse = found.state.inverse if isinstance(solver, Broyden) else None
     # The state of some solvers holds programs, which cannot leave a function that is differentiated.
     solution = eqx.tree_at(lambda s: s.state, found, None, is_leaf=lambda leaf: leaf is None)
-    return found.value, (nfe, inverse, solution)
+    return found.value, (nfe, solution)
 
 
 def _rested(equilibrium: Equilibrium, start: PyTree) -> tuple[PyTree, Any]:
@@ -113,12 +111,15 @@ def _rested(equilibrium: Equilibrium, start: PyTree) -> tuple[PyTree, Any]:
         throw=False,
     )
     stages = len(getattr(getattr(equilibrium.solver, "tableau", None), "b_sol", ())) or 1
-    return jax.tree.map(lambda leaf: leaf[0], found.ys), (found.stats["num_steps"] * (stages + 1), None, found)
+    return jax.tree.map(lambda leaf: leaf[0], found.ys), (found.stats["num_steps"] * (stages + 1), found)
 
 
 @eqx.filter_custom_jvp
 def implicit(equilibrium: Equilibrium, start: PyTree, linear_solver: Any) -> tuple[PyTree, Any]:
     """What `find` finds, with the derivative of the equilibrium by the implicit function theorem.
+
+    Where the search ended without one, that theorem has nothing to say, and what it would make of the end is wrong by
+    any factor: the derivative is then that of the cell, applied to where the search ended.
 
     `linear_solver` of lineax solves with the Jacobian of the residual; `None` for a dense LU or GMRES, by size.
     """
@@ -131,14 +132,16 @@ def _(primals: Any, tangents: Any) -> Any:
     z, rest = implicit(equilibrium, start, linear_solver)
     fixed = jax.tree.map(_is_none, tangents[0], is_leaf=_is_none)
     still, moving = eqx.partition(equilibrium, fixed, is_leaf=_is_none)
-    _, moved = jax.jvp(lambda part: eqx.combine(part, still).residual(z), (moving,), (tangents[0],))
+    residual, moved = jax.jvp(lambda part: eqx.combine(part, still).residual(z), (moving,), (tangents[0],))
     if linear_solver is None:
         small = sum(leaf.size for leaf in jax.tree.leaves(z)) <= _DENSE_UP_TO
         linear_solver = lx.LU() if small else _LOOSE
     operator = lx.JacobianLinearOperator(_residual, z, equilibrium)
     # Broyden's estimate of the inverse spares one vector in ten as a preconditioner, less than its own products take.
     solved = lx.linear_solve(operator, moved, linear_solver, throw=False).value
-    return (z, rest), (jax.tree.map(jnp.negative, solved), jax.tree.map(lambda _: None, rest))
+    good = settled(residual, z, equilibrium.tolerances)
+    slope = jax.tree.map(lambda root, cell: jnp.where(good, -root, cell), solved, moved)
+    return (z, rest), (slope, jax.tree.map(lambda _: None, rest))
 
 
 def _is_none(leaf: Any) -> bool:

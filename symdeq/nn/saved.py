@@ -10,10 +10,12 @@ import diffrax as dfx
 import equinox as eqx
 
 from symdeq._errors import ModelError, UnsupportedError
+from symdeq.nn.deq import DEQ
 from symdeq.nn.layer import ODELayer
 from symdeq.nn.neural_ode import NeuralODE
+from symdeq.nn.rest_layer import RestCell
 from symdeq.saving import Described, describe, register
-from symdeq.solvers import BDF, AutoSwitch, Rodas5P, Rosenbrock23
+from symdeq.solvers import BDF, Anderson, AutoSwitch, Broyden, FixedPoint, NewtonKrylov, Rodas5P, Rosenbrock23
 
 # Those that have settings of their own are known with their defaults only.
 SOLVERS: Mapping[str, Any] = MappingProxyType(
@@ -27,6 +29,9 @@ SOLVERS: Mapping[str, Any] = MappingProxyType(
         },
         **{f"symdeq.{type(s).__name__}": s for s in (Rodas5P(), Rosenbrock23(), BDF(), AutoSwitch())},
     }
+)
+FINDERS: Mapping[str, Any] = MappingProxyType(
+    {**SOLVERS, **{f"symdeq.{type(s).__name__}": s for s in (Anderson(), Broyden(), FixedPoint(), NewtonKrylov())}}
 )
 ADJOINTS: Mapping[str, Any] = MappingProxyType(
     {
@@ -93,6 +98,38 @@ def _(thing: NeuralODE) -> Described:
     return Described(kind="NeuralODE", data=data, modules={"network": thing.network})
 
 
+@describe.register
+def _(thing: DEQ) -> Described:
+    if thing.linear_solver is not None:
+        raise UnsupportedError(
+            "The linear solver of a DEQ cannot be saved.", remedy="save its cell or model and build the layer again"
+        )
+    data: dict[str, Any] = {
+        name: getattr(thing, name)
+        for name in ("rtol", "atol", "max_steps", "backward", "jacobian_regularization", "shape")
+    }
+    data["solver"] = _named(thing.solver, FINDERS, "solver")
+    modules = {"init": thing.init} if callable(thing.init) else {}
+    data["init"] = "module" if modules else thing.init
+    if not isinstance(thing.cell, RestCell):
+        return Described(kind="DEQ", data=data, modules={"cell": thing.cell, **modules})
+    model = thing.cell.model
+    sides = {"inputs": thing.cell.inputs, "outputs": tuple(map(model.compiled.expression, thing.cell.outputs))}
+    return Described(kind="DEQ", data={**data, **sides}, models=(model,), modules=modules)
+
+
+def _deq(described: Described) -> DEQ:
+    settings = dict(described.data)
+    name = settings["solver"]
+    if "." in name:
+        if name not in FINDERS:
+            raise ModelError(f"The file names the solver {name!r:.60}, which is not known.")
+        settings["solver"] = FINDERS[name]
+    if settings["init"] == "module":
+        settings["init"] = described.modules["init"]
+    return DEQ(described.models[0] if described.models else described.modules["cell"], **settings)
+
+
 def _ode_layer(described: Described) -> ODELayer:
     (model,) = described.models
     return ODELayer(model, **_restored(described.data))
@@ -104,3 +141,4 @@ def _neural_ode(described: Described) -> NeuralODE:
 
 register("ODELayer", _ode_layer)
 register("NeuralODE", _neural_ode)
+register("DEQ", _deq)

@@ -22,6 +22,7 @@ _SECTIONS = (
     ("Equations and systems", "[Writing models](guide/models.md)", ("D", "Eq", "Equation", "Neural", "System")),
     ("Compiling", "[Generated code](guide/generated-code.md)", ("compile", "Model")),
     ("Solving", "[Solving](guide/solving.md)", ("solve", "Solution")),
+    ("Steady states", "[Steady states](guide/equilibria.md)", ("steady_state", "SteadyState")),
     (
         "Layers and training",
         "[Networks and layers](guide/networks.md)",

@@ -241,3 +241,16 @@ def test_what_is_no_equilibrium_layer_is_refused():
         with pytest.raises(sd.ModelError) as caught:
             build()
         assert part in str(caught.value)
+
+
+def test_a_lane_without_an_equilibrium_spoils_no_gradient_of_its_batch():
+    """z = a z + x: for |a| < 1 the gradient of z by a is x / (1 - a)², for a > 1 a search of z = a z + x with few plain
+    steps ends nowhere, and counts with the cell's own derivative, which is z."""
+    deq = DEQ(lambda z, p: p[0] * z + p[1], FixedPoint(atol=1e-6), shape=(), max_steps=100)
+    lanes = jnp.array([[0.5, 1.0], [1.5, 1.0], [-0.5, 2.0]])
+    z, info = jax.vmap(lambda p: deq(p, return_info=True))(lanes)
+    np.testing.assert_array_equal(info.ok, [True, False, True])
+    slopes = jax.vmap(jax.grad(deq))(lanes)
+    np.testing.assert_allclose(slopes[0], [4.0, 2.0], rtol=1e-5)
+    np.testing.assert_allclose(slopes[1], [z[1], 1.0], rtol=1e-6)
+    np.testing.assert_allclose(slopes[2], [2 / 1.5**2, 1 / 1.5], rtol=1e-5)

@@ -94,3 +94,31 @@ def test_a_compiled_layer_is_exported_as_a_program():
     read = export.deserialize(program.serialize())
     vector = jnp.array([0.4, 1.3])
     np.testing.assert_array_equal(read.call(vector), jax.jit(lambda v: saved(v))(vector))
+
+
+class Squeezed(eqx.Module):
+    weight: jax.Array
+
+    def __call__(self, z, x):
+        return jnp.tanh(self.weight @ z + x)
+
+
+def test_a_deq_over_a_cell(tmp_path):
+    weight = 0.3 * jax.random.normal(jax.random.key(0), (3, 3))
+    deq = sd.DEQ(Squeezed(weight), sd.Broyden(), "skip-reg", atol=1e-5)
+    sd.save(deq, tmp_path / "deq.symdeq")
+    loaded = sd.load(tmp_path / "deq.symdeq", networks={"cell": Squeezed(jnp.zeros((3, 3)))})
+    x = jnp.array([0.3, -1.0, 2.0])
+    np.testing.assert_array_equal(loaded(x), deq(x))
+    assert (loaded.atol, loaded.init, type(loaded.solver)) == (1e-5, "skip-reg", sd.Broyden)
+    with pytest.raises(sd.UnsupportedError, match="solver"):
+        sd.save(sd.DEQ(Squeezed(weight), sd.Anderson(memory=2)), tmp_path / "other.symdeq")
+
+
+def test_a_deq_over_a_model(tmp_path):
+    x, k = sd.state("x", 1.0), sd.parameter("k", 2.0)
+    deq = sd.DEQ(sd.compile(sd.System([sd.Eq(sd.D(x), k - x**3)], name="root")), inputs=[k], outputs=[2 * x])
+    sd.save(deq, tmp_path / "rest.symdeq")
+    loaded = sd.load(tmp_path / "rest.symdeq")
+    np.testing.assert_allclose(loaded(jnp.array([8.0])), [4.0], rtol=1e-8)
+    assert repr(loaded) == repr(deq)
