@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 import symdeq as sd
 from symdeq.nn.deq import DEQ
-from symdeq.nn.multiscale import MultiScaleDEQ, MultiScaleNeuralODE, MultiScaleSkipDEQ
+from symdeq.nn.multiscale import MultiScaleDEQ, MultiScaleNeuralODE, MultiScaleSkipDEQ, SkipDEQ
 from symdeq.solvers import GMRES, Anderson, Broyden, FixedPoint, NewtonKrylov
 
 KEY = jax.random.key(0)
@@ -254,3 +254,76 @@ def test_a_lane_without_an_equilibrium_spoils_no_gradient_of_its_batch():
     np.testing.assert_allclose(slopes[0], [4.0, 2.0], rtol=1e-5)
     np.testing.assert_allclose(slopes[1], [z[1], 1.0], rtol=1e-6)
     np.testing.assert_allclose(slopes[2], [2 / 1.5**2, 1 / 1.5], rtol=1e-5)
+
+
+class Parallel(eqx.Module):
+    """The sum of a layer of z and a layer of x."""
+
+    of_z: eqx.nn.Linear
+    of_x: eqx.nn.Linear
+
+    def __call__(self, z, x):
+        return self.of_z(z) + self.of_x(x)
+
+
+def parallel(size: int = 2) -> Parallel:
+    first, second = jax.random.split(jax.random.key(3))
+    made = Parallel(
+        eqx.nn.Linear(size, size, use_bias=False, key=first), eqx.nn.Linear(size, size, use_bias=False, key=second)
+    )
+    return eqx.tree_at(lambda c: c.of_z.weight, made, 0.5 * made.of_z.weight)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_rows_36_and_41_two_layers_without_bias_on_ones(name):
+    cell = parallel()
+    z = DEQ(cell, SOLVERS[name], atol=1e-6, max_steps=None if name in ("Tsit5", "Dopri8") else 200)(jnp.ones(2))
+    expected = jnp.linalg.solve(jnp.eye(2) - cell.of_z.weight, cell.of_x.weight @ jnp.ones(2))
+    assert z.shape == (2,)
+    np.testing.assert_allclose(z, expected, atol=1e-5)
+
+
+def test_rows_29_to_31_34_and_35_defaults_starts_and_the_record():
+    cell, x = parallel(), jnp.ones(2)
+    deq = DEQ(cell)
+    assert (type(deq.solver), deq.tolerances) == (Anderson, (0.0, 1e-3))
+    for start, expected in ((None, jnp.zeros(2)), ("skip-reg", cell(jnp.zeros(2), x)), (cell.of_x, cell.of_x(x))):
+        z, info = DEQ(cell, init=start)(x, return_info=True)
+        np.testing.assert_array_equal(info.u0, expected)
+        np.testing.assert_array_equal(info.z_star, z)
+        np.testing.assert_array_equal(info.residual, cell(z, x) - z)
+        assert float(info.jacobian_loss) == 0.0
+        assert int(info.nfe) == int(info.original.stats["num_steps"]) <= 32
+    few = DEQ(cell, FixedPoint(), atol=1e-12, max_steps=3)
+    with pytest.warns(sd.SymdeqWarning):
+        assert int(few(x, return_info=True)[1].nfe) == 3  # what is asked of the solver reaches it
+    # A loss may use the record: the distance of the start from the end.
+    gradient = eqx.filter_grad(lambda d: jnp.sum((lambda i: (i.z_star - i.u0) ** 2)(d(x, return_info=True)[1])))(
+        SkipDEQ(cell, eqx.nn.Linear(2, 2, key=KEY))
+    )
+    assert float(jnp.max(jnp.abs(gradient.init.weight))) > 0
+
+
+@pytest.mark.parametrize(
+    "linear", [None, GMRES(rtol=1e-3, max_steps=10), GMRES(rtol=1e-10, max_steps=40)], ids=["default", "loose", "tight"]
+)
+def test_row_37_the_linear_solver_of_the_derivative_is_a_choice(linear):
+    """80 numbers, so that the default is GMRES; against dense matrices."""
+    cell, x = Cell(80, 3), jnp.array([0.5, -1.0, 2.0])
+    deq = DEQ(cell, shape=(80,), atol=1e-10, max_steps=200, linear_solver=linear)
+    slope = jax.grad(lambda x: jnp.sum(deq(x) ** 2))(x)
+    z = deq(x)
+    by_z, by_x = jax.jacfwd(cell, argnums=(0, 1))(z, x)
+    expected = 2 * z @ jnp.linalg.solve(jnp.eye(80) - by_z, by_x)
+    np.testing.assert_allclose(slope, expected, rtol=1e-8 if linear is not None and linear.max_steps == 40 else 5e-3)
+
+
+def test_memory_of_the_backward_pass_does_not_grow_with_the_steps():
+    cell, x = Cell(30, 30), jnp.ones(30)
+
+    def memory(steps: int) -> int:
+        deq = DEQ(cell, FixedPoint(atol=1e-12), max_steps=steps)
+        analysis = eqx.filter_jit(eqx.filter_grad(lambda d: jnp.sum(d(x)))).lower(deq).compile()
+        return analysis.compiled.memory_analysis().temp_size_in_bytes
+
+    assert memory(10) == memory(1000)
