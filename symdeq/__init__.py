@@ -21,10 +21,14 @@ from symdeq.model import D as D
 from symdeq.model import Eq as Eq
 from symdeq.model import Equation as Equation
 from symdeq.model import Neural as Neural
+from symdeq.model import Reaction as Reaction
+from symdeq.model import ReactionNetwork as ReactionNetwork
 from symdeq.model import System as System
+from symdeq.model import brownian as brownian
 from symdeq.model import guess as guess
 from symdeq.model import parameter as parameter
 from symdeq.model import parameters as parameters
+from symdeq.model import reactions as reactions
 from symdeq.model import state as state
 from symdeq.model import states as states
 from symdeq.model import t as t
@@ -45,9 +49,11 @@ from symdeq.nn import train as train
 from symdeq.saving import load as load
 from symdeq.saving import save as save
 from symdeq.solve import EnsembleSolution as EnsembleSolution
+from symdeq.solve import JumpSolution as JumpSolution
 from symdeq.solve import Solution as Solution
 from symdeq.solve import SteadyState as SteadyState
 from symdeq.solve import ensemble as ensemble
+from symdeq.solve import simulate as simulate
 from symdeq.solve import solve as solve
 from symdeq.solve import steady_state as steady_state
 from symdeq.solvers import BDF as BDF

@@ -19,6 +19,9 @@ def linear_algebra(functions: Any) -> str:
     return "dense LU with pivoting"
 
 
+_CALCULI = {"ito": "Itô", "stratonovich": "Stratonovich"}
+
+
 def report(model: Model) -> str:
     """A page about a compiled model: what was eliminated, structure, size of the code, stiffness, precision."""
     system = model.system
@@ -32,6 +35,9 @@ def report(model: Model) -> str:
         lines.append(f"  parameters  {_listed([s.name for s in system.params])}")
     if system.networks:
         lines.append(f"  networks    {_listed([network.name for network in system.networks])}")
+    if system.noise:
+        motions = _listed([noise.brownian.name for noise in system.noise])
+        lines.append(f"  noise       {motions}: {structure.noise}, in the calculus of {_CALCULI[system.calculus]}")
     if system.observed:
         lines.append(f"  computed    {_listed([str(e) for e in system.observed], 6)}")
     if structure.kind == "dae":

@@ -62,6 +62,16 @@ class Functions:
         """The observed quantities in the order of `generated.observed_names`."""
         return self._values(self.generated.observed, t, y, p)
 
+    def diffusion(self, t: Any, y: Any, p: Any) -> Any:
+        """The coefficients of the Brownian motions, as `observed` returns its values."""
+        return self._values(self.generated.diffusion, t, y, p)
+
+    def correction(self, t: Any, y: Any, p: Any) -> Any:
+        """Itô's drift less Stratonovich's, as `observed` returns its values; `None` where they are equal."""
+        if self.generated.correction is None:
+            return None
+        return self._values(self.generated.correction, t, y, p)
+
     def _values(self, function: Callable[..., Any] | None, t: Any, y: Any, p: Any) -> Any:
         assert function is not None
         t, y, p = _floating(t, y, p)

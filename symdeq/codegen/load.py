@@ -40,6 +40,8 @@ class Generated:
     jac: Callable[..., Scalars] | None = field(compare=False, repr=False)
     jac_params: Callable[..., Scalars] | None = field(compare=False, repr=False)
     dfdt: Callable[..., Scalars] | None = field(compare=False, repr=False)
+    diffusion: Callable[..., Scalars] | None = field(compare=False, repr=False)
+    correction: Callable[..., Scalars] | None = field(compare=False, repr=False)
     observed: Callable[..., Scalars] = field(compare=False, repr=False)
     initial: Callable[..., Scalars] = field(compare=False, repr=False)
     matvec: Callable[..., Scalars] | None = field(compare=False, repr=False)
@@ -85,6 +87,8 @@ def load(text: str) -> Generated:
         jac=names.get("jac"),
         jac_params=names.get("jac_params"),
         dfdt=names.get("dfdt"),
+        diffusion=names.get("diffusion"),
+        correction=names.get("correction"),
         observed=names["observed"],
         initial=names["initial"],
         matvec=names.get("matvec"),

@@ -25,6 +25,7 @@ from symdeq.codegen.program import (
 )
 from symdeq.codegen.vectorise import vectorise
 from symdeq.model import Guess, Stage, System, TimeDerivative, shape_of, t
+from symdeq.passes.noise_kind import correction
 
 # Operations of right-hand side and Jacobian up to which straight-line code over scalars compiles in a second or two.
 MOST_SCALAR_OPERATIONS = 1000
@@ -75,6 +76,7 @@ def lower(system: System) -> Programs:
             flow.program("dfdt", "The partial derivatives with respect to time.", *_valued(body, derivatives))
         )
     functions.append(flow.program("observed", "The observed quantities.", flow.body, observed))
+    functions.extend(_noise(system))
     initial, kinds = _initial(system)
     functions.append(initial)
     many = functions[0].operations + functions[1].operations > MOST_SCALAR_OPERATIONS
@@ -135,6 +137,22 @@ def _arrays(system: System, flow: _Flow) -> Programs:
         vectorised=True,
         networks=_names_of(system),
     )
+
+
+def _noise(system: System) -> list[Program]:
+    """The coefficients of the Brownian motions, and the difference of the two calculi where it is not zero."""
+    if not system.noise:
+        return []
+    flow = _Flow(system, tuple(value for noise in system.noise for _, value in noise.entries))
+    summary = "The coefficients of the Brownian motions, one motion after the other."
+    programs = [flow.program("diffusion", summary, flow.body, flow.extras)]
+    assert system.structure is not None
+    difference = correction(system) if system.structure.noise != "additive" else None
+    if difference is not None and any(difference):
+        flow = _Flow(system, difference)
+        summary = "Itô's drift less that of Stratonovich."
+        programs.append(flow.program("correction", summary, flow.body, flow.extras))
+    return programs
 
 
 def _names_of(system: System) -> tuple[str, ...]:

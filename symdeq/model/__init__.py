@@ -11,6 +11,15 @@ from symdeq.model.equations import Eq as Eq
 from symdeq.model.equations import Equation as Equation
 from symdeq.model.equations import Origin as Origin
 from symdeq.model.networks import Neural as Neural
+from symdeq.model.noise import Brownian as Brownian
+from symdeq.model.noise import Noise as Noise
+from symdeq.model.noise import NoiseKind as NoiseKind
+from symdeq.model.noise import WhiteNoise as WhiteNoise
+from symdeq.model.noise import brownian as brownian
+from symdeq.model.reaction_network import JumpProcess as JumpProcess
+from symdeq.model.reaction_network import ReactionNetwork as ReactionNetwork
+from symdeq.model.reaction_network import reactions as reactions
+from symdeq.model.reactions import Reaction as Reaction
 from symdeq.model.symbols import D as D
 from symdeq.model.symbols import Guess as Guess
 from symdeq.model.symbols import ModelSymbol as ModelSymbol

@@ -13,6 +13,7 @@ from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.blocks import networks_in, shape_of
 from symdeq.model.equations import Equation, shown
 from symdeq.model.functions import unsupported
+from symdeq.model.noise import Brownian, WhiteNoise
 from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, Time, TimeDerivative, check_initial_value
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def check_declared(system: System) -> None:
     _check_parts(system)
     for equation in (*system.equations, *system.observed):
         _check_declared_symbols(equation, system)
+        _check_noise(equation, system)
         _check_functions(equation)
     check_shapes(system)
     _check_not_trivial(system.equations)
@@ -89,6 +91,27 @@ def _check_declared_symbols(equation: Equation, system: System) -> None:
             where=equation.located,
             remedy=f'declare it: {symbol} = sd.state("{symbol}", ...) or {symbol} = sd.parameter("{symbol}", ...)',
         )
+
+
+def _check_noise(equation: Equation, system: System) -> None:
+    for symbol in sorted(equation.symbols, key=str):
+        if isinstance(symbol, Brownian):
+            raise ModelError(
+                f"The Brownian motion `{symbol}` itself stands in an equation.",
+                where=equation.located,
+                remedy=f"noise is D({symbol}); a state W with D(W) = D({symbol}) is the motion itself",
+            )
+        if isinstance(symbol, WhiteNoise):
+            if equation in system.observed:
+                raise ModelError(
+                    f"An observed quantity contains white noise, `{symbol}`.", where=equation.located, remedy="leave it"
+                )
+            if symbol.brownian.name in {s.name for s in (*system.states, *system.params)}:
+                raise ModelError(
+                    f"A Brownian motion and another symbol are both named `{symbol.brownian.name}`.",
+                    where=equation.located,
+                    remedy="give one of them another name",
+                )
 
 
 def check_shapes(system: System) -> None:

@@ -230,6 +230,11 @@ def total_derivative(expression: sp.Expr) -> sp.Expr:
         return TimeDerivative(state=expression, order=1)
     if isinstance(expression, TimeDerivative):
         return TimeDerivative(state=expression.state, order=expression.order + 1)
+    from symdeq.model.noise import Brownian, WhiteNoise  # which is made of these symbols
+
+    if isinstance(expression, Brownian):
+        return WhiteNoise(brownian=expression)
+    _check_no_noise(expression, (Brownian, WhiteNoise))
     # One number of a vector is a variable of its own: its derivative is that number of the vector's derivative.
     numbers = {part: sp.Dummy(real=True) for part in sorted(expression.atoms(Component), key=str)}
     expression = replaced(expression, numbers)
@@ -245,6 +250,15 @@ def total_derivative(expression: sp.Expr) -> sp.Expr:
                 remedy=f'declare it: {symbol} = sd.state("{symbol}", ...) or sd.parameter("{symbol}", ...)',
             )
     return replaced(sp.Add(*parts), back)
+
+
+def _check_no_noise(expression: sp.Expr, kinds: tuple[type, ...]) -> None:
+    for symbol in sorted(expression.free_symbols, key=str):
+        if isinstance(symbol, kinds):
+            raise ModelError(
+                f"D({expression}) has no meaning with the Brownian motion in it: the chain rule does not hold.",
+                remedy="write D(W) of a motion alone, times its coefficient",
+            )
 
 
 def state(name: str, initial: Any = None, *, shape: Any = (), unit: str | None = None, description: str = "") -> State:

@@ -15,6 +15,7 @@ from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.blocks import Network, Numbers, networks_in, shape_of
 from symdeq.model.checks import check_declared
 from symdeq.model.equations import Equation
+from symdeq.model.noise import Calculus, Noise, NoiseKind
 from symdeq.model.symbols import (
     Guess,
     ModelSymbol,
@@ -60,6 +61,7 @@ class Structure:
     linear: frozenset[tuple[int, int]]  # those that are constant in the states and in time
     autonomous: bool
     invariants: tuple[Invariant, ...]
+    noise: NoiseKind
     blocks: tuple[tuple[int, ...], ...]  # strongly connected components of the Jacobian, in an order to solve them
 
 
@@ -75,6 +77,7 @@ class System:
     - `observed`: quantities by name, `{"total": x + y}`: not solved for, computed from the solution.
     - `initial`: initial values by symbol, over those declared with the states: numbers, expressions in parameters,
         `sd.guess(v)`; the way to give one for a derivative: `{D(x): 0.0}`.
+    - `calculus`: what `D(W)` of a Brownian motion means, `"ito"` (default) or `"stratonovich"`.
     - `time_unit`: the unit of `t`, which makes units of derivatives checkable; default `None`.
 
     States and parameters are collected from the equations and put in the order in which they were declared; that of the
@@ -93,7 +96,8 @@ class System:
     states: tuple[State, ...] = ()
     params: tuple[Parameter, ...] = ()
     networks: tuple[Network, ...] = ()
-    noise: tuple[Any, ...] = ()
+    calculus: Calculus = "ito"
+    noise: tuple[Noise, ...] = ()
     delays: tuple[Any, ...] = ()
     events: tuple[Any, ...] = ()
     stage: Stage = Stage.DECLARED
@@ -112,7 +116,8 @@ class System:
             states: tuple[State, ...] = (),
             params: tuple[Parameter, ...] = (),
             networks: tuple[Network, ...] = (),
-            noise: tuple[Any, ...] = (),
+            calculus: Calculus = "ito",
+            noise: tuple[Noise, ...] = (),
             delays: tuple[Any, ...] = (),
             events: tuple[Any, ...] = (),
             stage: Stage = Stage.DECLARED,
@@ -127,9 +132,13 @@ class System:
         declare("subsystems", _checked_tuple(self.subsystems, System, "subsystems", "sd.System"))
         declare("observed", _observed(self.observed))
         declare("initial", _initial(self.initial))
-        for later in ("noise", "delays", "events"):
+        if self.noise:
+            raise ModelError("Noise is written into the equations.", remedy='W = sd.brownian("W"); ... + s*D(W)')
+        for later in ("delays", "events"):
             if getattr(self, later):
                 raise UnsupportedError(f"System(..., {later}=...) is not available in this version of symdeq.")
+        if self.calculus not in ("ito", "stratonovich"):
+            raise ModelError(f'calculus must be "ito" or "stratonovich", not {self.calculus!r}.')
         states, params = _collect(self)
         declare("states", states)
         declare("params", params)

@@ -99,18 +99,19 @@ class ODELayer(eqx.Module):
         - `vector`: shape (inputs,); may be left out if there are none.
         - `t0`, `t1`, `saveat`: for this call instead of the layer's own; may be traced, and then new values never
             recompile.
-        - `key`: not used; for `eqx.nn.Sequential`.
+        - `key`: a `jax.random.key` for a model with Brownian motions, which needs it; not used otherwise.
 
         Returns shape (outputs,), the values at `t1`; with times to save at shape (times, outputs). Where a solve fails
         all its outputs are NaN; their derivative is zero, so that a loss that masks them is differentiated rightly.
 
         Raises `ModelError` for a wrong shape, and outside `jax.jit` and the like `SolveError` for a solve that failed.
         """
-        del key
-        values = self.read(self.solve(vector, t0=t0, t1=t1, saveat=saveat))
+        values = self.read(self.solve(vector, t0=t0, t1=t1, saveat=saveat, key=key))
         return values[0] if saveat is None and self.saveat is None else values
 
-    def solve(self, vector: Any = None, *, t0: Any = None, t1: Any = None, saveat: Any = None) -> Solution:
+    def solve(
+        self, vector: Any = None, *, t0: Any = None, t1: Any = None, saveat: Any = None, key: Any = None
+    ) -> Solution:
         """The whole solution for one vector, as `sd.solve` returns it: steps, failures, any other quantity.
 
         Arguments as in a call of the layer.
@@ -127,6 +128,7 @@ class ODELayer(eqx.Module):
             solver=self.solver,
             adjoint=self.adjoint,
             max_steps=self.max_steps,
+            key=key if self.model.system.noise else None,
         )
 
     def fed(self, vector: Any = None) -> Model:

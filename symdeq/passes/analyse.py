@@ -11,10 +11,12 @@ import sympy as sp
 from sympy.polys.domains import QQ
 from sympy.polys.matrices import DomainMatrix
 
-from symdeq.model import Invariant, Stage, State, Structure, System
+from symdeq._errors import UnsupportedError
+from symdeq.model import Invariant, NoiseKind, Stage, State, Structure, System
 from symdeq.model.algebra import multiplied_out
 from symdeq.model.symbols import Time
 from symdeq.passes.matching import ordered_blocks
+from symdeq.passes.noise_kind import kind, matrix
 
 # Invariants are looked for while there are at most this many terms, and while the digits of the coefficients times the
 # equations are at most so many: exact elimination takes a second for 10 million.
@@ -41,7 +43,8 @@ def analyse(system: System) -> System:
         sparsity=tuple((i, j) for i, row in enumerate(needs) for j in row),
         linear=_linear(system, position),
         autonomous=not any(isinstance(s, Time) for symbols in reached for s in symbols),
-        invariants=_invariants(system, mass),
+        invariants=_kept_by_noise(system, _invariants(system, mass)),
+        noise=_noise(system, mass),
         blocks=tuple(map(tuple, ordered_blocks([[j for j in row if j != i] for i, row in enumerate(needs)]))),
     )
     return system.replace(structure=structure, stage=Stage.ANALYSED)
@@ -84,6 +87,35 @@ def _varying(expression: sp.Expr, moving: frozenset[sp.Basic]) -> set[sp.Basic]:
     if isinstance(expression, sp.Add) or (isinstance(expression, sp.Mul) and len(parts) == 1):
         return set().union(*(_varying(part, moving) for part in parts))  # pyright: ignore[reportArgumentType]
     return inside
+
+
+def _noise(system: System, mass: tuple[int, ...]) -> NoiseKind:
+    """The kind of noise of a system in its final form, which must be one that moves what is integrated."""
+    if not system.noise:
+        return "none"
+    kept = set(system.states)
+    lost = [state for noise in system.noise for state, _ in noise.entries if state not in kept]
+    if lost or not all(mass):
+        names = ", ".join(f"`{s}`" for s in dict.fromkeys(lost)) or "a system with algebraic equations"
+        raise UnsupportedError(
+            f"System `{system.name}` has noise, and its equations determine {names} implicitly."
+            if not lost
+            else f"The equations of system `{system.name}` determine {names}, which noise moves.",
+            remedy="solve the algebraic equations for their unknowns",
+        )
+    return kind(system)
+
+
+def _kept_by_noise(system: System, invariants: tuple[Invariant, ...]) -> tuple[Invariant, ...]:
+    """Those that noise does not change either."""
+    if not system.noise:
+        return invariants
+    columns = list(zip(*matrix(system), strict=True))
+    return tuple(
+        law
+        for law in invariants
+        if all(sp.expand(sum(c * v for c, v in zip(law.coefficients, column, strict=True))) == 0 for column in columns)
+    )
 
 
 def _invariants(system: System, mass: tuple[int, ...]) -> tuple[Invariant, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from symdeq._errors import ModelError, UnsupportedError
-from symdeq.model import D, Equation, Guess, ModelSymbol, Parameter, Stage, State, System, TimeDerivative
+from symdeq.model import D, Equation, Guess, ModelSymbol, Parameter, Stage, State, System, TimeDerivative, WhiteNoise
 from symdeq.model.algebra import multiplied_out
 from symdeq.model.checks import check_composed
 from symdeq.model.symbols import like, replaced
@@ -67,7 +67,8 @@ def _merged(system: System, prefix: str = "") -> _Merged:
         symbols |= {s for s in equation.symbols if isinstance(s, ModelSymbol)}
     renames: dict[sp.Basic, sp.Basic] = {}
     if prefix:
-        renames = {s: s.prefixed(prefix) for s in symbols if isinstance(s, State | Parameter | TimeDerivative)}
+        kinds = State | Parameter | TimeDerivative | WhiteNoise
+        renames = {s: s.prefixed(prefix) for s in symbols if isinstance(s, kinds)}
         renames |= {p: p.prefixed(prefix) for p in _params_in(system)}
         renames |= {n: n.prefixed(prefix) for n in system.networks}
     result = _Merged(
@@ -79,6 +80,12 @@ def _merged(system: System, prefix: str = "") -> _Merged:
         time_unit=system.time_unit,
     )
     for part in system.subsystems:
+        if part.calculus != system.calculus:
+            raise ModelError(
+                f"The calculus of System `{system.name}` is {system.calculus!r}, "
+                f"that of its subsystem `{part.name}` {part.calculus!r}.",
+                remedy="write both in one: System(..., calculus=...)",
+            )
         inner = _merged(part, f"{prefix}{part.name}.")
         if None not in (result.time_unit, inner.time_unit) and result.time_unit != inner.time_unit:
             raise ModelError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from symdeq._errors import VerificationError
-from symdeq.model import ModelSymbol, Stage, State, System, TimeDerivative
+from symdeq.model import ModelSymbol, Stage, State, System, TimeDerivative, WhiteNoise
 from symdeq.model.symbols import Time, symbols_in
 
 
@@ -39,6 +39,8 @@ def _verify_flat(system: System) -> None:
             _demand(isinstance(symbol, ModelSymbol), system, "{} is not declared", symbol)
             if isinstance(symbol, TimeDerivative):
                 _demand(symbol.order == 1 and symbol.state in known, system, "{} is not of first order", symbol)
+            elif isinstance(symbol, WhiteNoise):
+                _demand(system.stage < Stage.NOISE_SPLIT, system, "{} was not split off", symbol)
             else:
                 _demand(isinstance(symbol, Time) or symbol in known, system, "{} is not among the symbols", symbol)
 

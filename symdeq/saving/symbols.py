@@ -12,7 +12,19 @@ from typing import Any
 import sympy as sp
 
 from symdeq._errors import ModelError, UnsupportedError
-from symdeq.model import Guess, ModelSymbol, Network, Parameter, State, Time, TimeDerivative, shape_of, t
+from symdeq.model import (
+    Brownian,
+    Guess,
+    ModelSymbol,
+    Network,
+    Parameter,
+    State,
+    Time,
+    TimeDerivative,
+    WhiteNoise,
+    shape_of,
+    t,
+)
 from symdeq.model.symbols import check_initial_value, check_name
 from symdeq.saving import expressions, plain
 from symdeq.saving.fields import checked, damaged, field, line, listed, position
@@ -42,6 +54,10 @@ class SymbolWriter:
             return {"kind": "TimeDerivative", "state": self.position(symbol.state), "order": symbol.order}
         if isinstance(symbol, Time):
             return {"kind": "Time"}
+        if isinstance(symbol, Brownian):
+            return {"kind": "Brownian", "name": symbol.name}
+        if isinstance(symbol, WhiteNoise):
+            return {"kind": "WhiteNoise", "brownian": self.position(symbol.brownian)}
         if _KINDS.get(type(symbol).__name__) is not type(symbol):
             raise UnsupportedError(f"`{symbol}` is a {type(symbol).__name__}, which cannot be saved.")
         facts = {
@@ -56,7 +72,7 @@ class SymbolWriter:
     @property
     def order(self) -> list[int]:
         """The positions by order of declaration."""
-        known = [s for s in self.positions if isinstance(s, State | Parameter)]
+        known = [s for s in self.positions if isinstance(s, State | Parameter | Brownian)]
         return [self.positions[s] for s in sorted(known, key=lambda s: s.serial)]
 
 
@@ -82,7 +98,7 @@ def read_symbols(entries: Any, order: Any) -> tuple[ModelSymbol, ...]:
         for place in checked(order, list, "the order of declaration")
     ]
     declared = [symbols[place] for place in places]
-    if len(set(places)) != len(places) or any(not isinstance(s, State | Parameter) for s in declared):
+    if len(set(places)) != len(places) or any(not isinstance(s, State | Parameter | Brownian) for s in declared):
         raise damaged("the order of declaration is none")
     if any(a.serial > b.serial for a, b in pairwise(declared)):
         for symbol in declared:
@@ -100,6 +116,14 @@ def _symbol(entry: dict[str, Any], before: list[ModelSymbol]) -> ModelSymbol:
         if not isinstance(state, State) or not 1 <= order <= 1000:
             raise damaged(f"D({state}, {order}) is no derivative of a state")
         return TimeDerivative(state=state, order=order)
+    if kind == "WhiteNoise":
+        place = position(field(entry, "brownian", int, "a noise"), len(before), "the motion of a noise")
+        motion = before[place]
+        if not isinstance(motion, Brownian):
+            raise damaged(f"`{motion}` is no Brownian motion")
+        return WhiteNoise(brownian=motion)
+    if kind == "Brownian":
+        return Brownian(_name(field(entry, "name", str, "a symbol")))
     if kind not in _KINDS:
         raise damaged(f"a symbol is of the unknown kind {kind[:40]!r}")
     name = _name(field(entry, "name", str, "a symbol"))

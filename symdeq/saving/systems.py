@@ -17,7 +17,7 @@ from symdeq.saving.fields import as_line, checked, damaged, field, line, listed,
 from symdeq.saving.symbols import SymbolWriter, check_initial
 
 # What is saved of a system, and what follows from that.
-_SAVED = {"equations", "name", "subsystems", "observed", "initial", "time_unit", "states", "params"}
+_SAVED = {"equations", "name", "subsystems", "observed", "initial", "time_unit", "calculus", "states", "params"}
 _FOLLOWS = {"networks", "stage", "structure"}
 
 
@@ -57,6 +57,7 @@ def to_data(system: System, symbols: SymbolWriter, networks: NetworkTable, prefi
     return {
         "name": system.name,
         "time_unit": system.time_unit,
+        **({} if system.calculus == "ito" else {"calculus": system.calculus}),
         "states": [symbols.position(s) for s in system.states],
         "params": [symbols.position(p) for p in system.params],
         "equations": [equation(e) for e in system.equations],
@@ -112,6 +113,7 @@ def read_system(data: Any, tables: Tables) -> System:
         check_initial(found.name, value, found.shape)
         return found, value
 
+    calculus: Any = checked(data.get("calculus", "ito"), str, "the calculus of a system")
     system = System(
         tuple(map(equation, field(data, "equations", list, of))),
         name=line(field(data, "name", str, of), "the name of a system"),
@@ -119,6 +121,7 @@ def read_system(data: Any, tables: Tables) -> System:
         observed=tuple(map(equation, field(data, "observed", list, of))),
         initial=tuple(map(initial, listed(field(data, "initial", list, of), list, "initial values"))),
         time_unit=field(data, "time_unit", (str, type(None)), of),
+        calculus=calculus,
     )
     states: Any = tuple(symbol(place, State) for place in field(data, "states", list, of))
     params: Any = tuple(symbol(place, Parameter) for place in field(data, "params", list, of))

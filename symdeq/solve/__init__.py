@@ -2,6 +2,8 @@
 
 from symdeq.solve.ensemble import ensemble as ensemble
 from symdeq.solve.ensemble_solution import EnsembleSolution as EnsembleSolution
+from symdeq.solve.jump_solution import JumpSolution as JumpSolution
+from symdeq.solve.jumps import simulate as simulate
 from symdeq.solve.method import Method as Method
 from symdeq.solve.ode import GeneratedTerm as GeneratedTerm
 from symdeq.solve.problem import solve as solve

@@ -20,6 +20,7 @@ from symdeq._errors import ModelError, SymdeqWarning
 from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
+from symdeq.solve import sde
 from symdeq.solve.gradient import ByColumns, adjoint_of
 from symdeq.solve.method import Method, choose
 from symdeq.solve.ode import elimination_of
@@ -43,6 +44,7 @@ class Request(eqx.Module):
     start_implicit: Array
     saveat: dfx.SaveAt
     adjoint: ByColumns | dfx.AbstractAdjoint
+    key: Any
     method: Method = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
     at_steps: bool = eqx.field(static=True)
@@ -71,6 +73,8 @@ class Request(eqx.Module):
 
     @property
     def dt0(self) -> Array | None:
+        if self.key is not None and self.method.adaptive:
+            return sde.first_step(self.t0, self.t1)
         return None if self.method.adaptive else (self.t1 - self.t0) / self.max_steps
 
     @property
@@ -78,6 +82,9 @@ class Request(eqx.Module):
         """Integral control for a method that estimates its error, and `max_steps` equal steps for one that does not."""
         if not self.method.adaptive:
             return dfx.ConstantStepSize()
+        if self.key is not None:
+            asked = self.asked if self.plain else None
+            return sde.controller(self.rtol, self.atol, self.t0, self.t1, asked)
         return FirstStep(dfx.PIDController(rtol=self.rtol, atol=self.atol))
 
     def warn_of_precision(self, solution: Any) -> None:
@@ -108,8 +115,14 @@ def check(
 ) -> tuple[Request, str]:
     """Turn the arguments of `solve` into a `Request` and the reason for its method, or raise `ModelError`."""
     _check_model(model, "solve")
-    if key is not None:
+    noisy = sde.is_noisy(model)
+    if key is not None and not noisy:
         raise ModelError(f"`{model.system.name}` has no Brownian motion, so key= has no use.", remedy="leave key= out")
+    if noisy and key is None:
+        raise ModelError(
+            f"`{model.system.name}` has Brownian motions, and needs a key to draw their path.",
+            remedy="sd.solve(model, ..., key=jax.random.key(0)); several paths are jax.vmap over keys",
+        )
     if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ModelError(
             f"max_steps must be a whole number from 1 on, not {max_steps!r}.",
@@ -128,7 +141,11 @@ def check(
     if concrete(t0, t1) and float(t0) == float(t1):
         raise ModelError(f"The interval is empty: t0 = t1 = {float(t0):g}.", remedy="give t1 different from t0")
     saveat, at_steps, plain = check_saveat(saveat, t0, t1, dtype)
-    default_rtol, default_atol = default_tolerances(dtype)
+    if noisy and concrete(t0, t1) and float(t1) < float(t0):
+        raise ModelError("An equation with noise runs forward in time.", remedy="give t1 above t0")
+    if noisy and saveat.dense:
+        raise ModelError("A path with noise has no values between its steps.", remedy="give times to save at")
+    default_rtol, default_atol = (sde.DEFAULT_RTOL, sde.DEFAULT_ATOL) if noisy else default_tolerances(dtype)
     rtol = checked_tolerance(default_rtol if rtol is None else rtol, "rtol", (), dtype)
     atol = checked_tolerance(default_atol if atol is None else atol, "atol", (model.size,), dtype)
     if concrete(rtol) and float(rtol) < 10 * float(jnp.finfo(dtype).eps):
@@ -136,7 +153,7 @@ def check(
             f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
         )
-    method = _method(model, solver, rtol, atol, t0, t1)
+    method = sde.choose(model, solver) if noisy else _method(model, solver, rtol, atol, t0, t1)
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.networks) if eqx.is_inexact_array(leaf))
     adjoint = adjoint_of(
         adjoint,
@@ -145,6 +162,8 @@ def check(
         values=model.values.size + model.size + weights,
         heavy_state=isinstance(method.solver, BDF),
     )
+    if noisy and isinstance(adjoint, ByColumns):
+        adjoint = adjoint.primal  # a path has as many random numbers as steps, and they are not what is differentiated
     if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
         plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
     ):
@@ -162,6 +181,7 @@ def check(
         start_implicit=jnp.asarray(method.start_implicit),
         saveat=saveat,
         adjoint=adjoint,
+        key=key,
         # The reason quotes numbers; apart from the request, they cannot make a new program of it.
         method=dataclasses.replace(method, reason="", start_implicit=False),
         max_steps=int(max_steps),

@@ -14,6 +14,7 @@ from jaxtyping import Array, ArrayLike
 
 from symdeq._errors import SolveError
 from symdeq.compiled import Model
+from symdeq.solve import sde
 from symdeq.solve.dae import consistent
 from symdeq.solve.door import Request, check
 from symdeq.solve.gradient import Integration, integrate
@@ -55,7 +56,7 @@ def solve(
     - `saveat`: the times to save at, in order, shape (times,), any spacing; or a number, the spacing; or a
         `diffrax.SaveAt`. Default: the solver's own steps, with the start.
     - `rtol`, `atol`: relative and absolute tolerance of the local error; defaults 1e-6 and 1e-9, in float32 1e-4 and
-        1e-7. `atol` may have shape (states,).
+        1e-7, with noise 1e-2 and 1e-3. `atol` may have shape (states,).
     - `solver`: `"auto"` (default) switches between an explicit and a Rosenbrock method as the steps demand; or any
         diffrax solver.
     - `adjoint`: how gradients are computed: `"auto"` (default: forward mode up to six differentiated values, reverse
@@ -63,7 +64,8 @@ def solve(
         `"backsolve"`; or any diffrax adjoint.
     - `y0`: initial values over those of the model: shape (states,), or a dictionary by symbol or name.
     - `max_steps`: the most steps, accepted or not, before the solve gives up; default 4096.
-    - `key`: a `jax.random.key`; for models with Brownian motions only.
+    - `key`: a `jax.random.key`, for models with Brownian motions, which need it: equal keys give equal paths on an
+        interval, whatever the steps; several paths are `jax.vmap` over keys.
     - `throw`: raise an error if the solve fails (default), or return the failed `Solution`. Inside `jax.jit` nothing
         can be raised: look at `solution.ok`; what was not reached is NaN.
     - `progress`: show a progress bar; default `False`.
@@ -118,7 +120,7 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         t1 = jnp.where(start_ok, t1, request.t0)  # without a start there is nothing to integrate
     saveat, times_ok = _saveat(request)
     integration = Integration(
-        term=GeneratedTerm(model.functions),
+        term=_term(request),
         solver=request.started_solver,
         t0=request.t0,
         t1=t1,
@@ -156,6 +158,12 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         at_steps=request.at_steps,
         plain=request.plain,
     )
+
+
+def _term(request: Request) -> dfx.AbstractTerm:
+    if request.key is None:
+        return GeneratedTerm(request.model.functions)
+    return sde.terms(request.model, request.method.solver, request.t0, request.t1, request.key)
 
 
 _compiled_run = eqx.filter_jit(run)

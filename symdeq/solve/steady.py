@@ -16,6 +16,7 @@ from jaxtyping import Array
 from symdeq._errors import ModelError, SolveError
 from symdeq.compiled import Model
 from symdeq.model.symbols import Time
+from symdeq.solve import sde
 from symdeq.solve.door import checked_start, checked_tolerance, default_tolerances
 from symdeq.solve.ode import GeneratedTerm
 from symdeq.solve.rest import Known, Rest, attached
@@ -103,6 +104,7 @@ def asked(
     start = checked_start(model, y0, "steady_state")
     if guess is not None:
         guess = checked_start(model, guess, "steady_state")
+    sde.refuse_noise(model, "steady_state")
     structure = model.system.structure
     if not structure.autonomous:
         equations = [e for e in model.system.equations if any(isinstance(s, Time) for s in e.rhs.free_symbols)]

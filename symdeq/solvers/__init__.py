@@ -19,6 +19,8 @@ from symdeq.solvers.explicit_tableaus import BOSH3 as BOSH3
 from symdeq.solvers.explicit_tableaus import TSIT5 as TSIT5
 from symdeq.solvers.first_step import FirstStep as FirstStep
 from symdeq.solvers.fixed_point import FixedPoint as FixedPoint
+from symdeq.solvers.gillespie import JumpResults as JumpResults
+from symdeq.solvers.gillespie import direct_method as direct_method
 from symdeq.solvers.gmres import GMRES as GMRES
 from symdeq.solvers.interpolation import StepInterpolation as StepInterpolation
 from symdeq.solvers.linear import linear_solver as linear_solver

@@ -52,6 +52,7 @@ def analysed(
         linear=frozenset(),
         autonomous=not any(t in need for need in needs),
         invariants=(),
+        noise="none",
         blocks=(),
     )
     return System(

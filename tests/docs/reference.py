@@ -19,6 +19,7 @@ Every public name, made from its docstring by `python -m tests.docs`; `help(sd.s
 # Section, what it is about, and its names; `fit` and whatever comes with it has a section of its own.
 _SECTIONS = (
     ("Declaring", "[Writing models](guide/models.md)", ("state", "states", "parameter", "parameters", "guess", "t")),
+    ("Noise", "[Noise](guide/noise.md)", ("brownian",)),
     ("Equations and systems", "[Writing models](guide/models.md)", ("D", "Eq", "Equation", "Neural", "System")),
     ("Compiling", "[Generated code](guide/generated-code.md)", ("compile", "Model")),
     ("Solving", "[Solving](guide/solving.md)", ("solve", "Solution")),
@@ -38,6 +39,11 @@ _SECTIONS = (
     ),
     ("Saving", "[Saving](guide/saving.md)", ("save", "load")),
     ("Ensembles", "[Ensembles](guide/ensembles.md)", ("ensemble", "EnsembleSolution")),
+    (
+        "Reactions",
+        "[Reactions](guide/reactions.md)",
+        ("Reaction", "reactions", "ReactionNetwork", "simulate", "JumpSolution"),
+    ),
     ("Fitting", "[Fitting](guide/fitting.md)", ()),
     ("Solvers", "[Solvers for diffrax users](guide/solvers.md)", ("AutoSwitch", "Rodas5P", "Rosenbrock23", "BDF")),
     (
@@ -70,6 +76,8 @@ _WITHOUT_CALL = (
     "Model",
     "Solution",
     "EnsembleSolution",
+    "JumpSolution",
+    "ReactionNetwork",
     "Equation",
     "Fit",
     "Profile",
@@ -78,6 +86,7 @@ _WITHOUT_CALL = (
 )
 _CALLS = {
     "System": "System(equations, name='system', subsystems=(), observed=(), initial=(), time_unit=None)",
+    "Reaction": "Reaction(rate, reactants=(), products=(), name=None, mass_action=True)",
     "states": "states(x=..., y=...)",
     "parameters": "parameters(a=..., b=...)",
     "AutoSwitch": "AutoSwitch(explicit=TSIT5, implicit=RODAS5P, start_implicit=False)",

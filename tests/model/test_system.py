@@ -125,7 +125,7 @@ def test_a_sum_to_a_high_power_is_checked_quickly() -> None:
     System([Eq(D(x), (x + y + z + 1) ** 60), Eq(D(y), -y), Eq(D(z), -z)])
 
 
-@pytest.mark.parametrize("later", ["noise", "delays", "events"])
+@pytest.mark.parametrize("later", ["delays", "events"])
 def test_what_this_version_lacks_is_refused_by_name(later: str) -> None:
     with pytest.raises(UnsupportedError, match=rf"{later}=\.\.\.\) is not available"):
         lotka_volterra(**{later: (1,)})

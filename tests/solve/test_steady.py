@@ -1,6 +1,7 @@
 """Steady states against closed forms, SciPy and long integrations; conservation laws, stability, derivatives."""
 
 import math
+from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -33,7 +34,7 @@ def enzyme_by_hand(kf=2.0, kr=1.0, kc=3.0, kb=0.5, total=10.0, enzymes=1.0):
         p = (enzymes - e) * kc / (kb * e)
         return s + p + (enzymes - e) - total
 
-    e = brentq(excess, 1e-9, enzymes, xtol=1e-15)
+    e: Any = brentq(excess, 1e-9, enzymes, xtol=1e-15)
     return {"E": e, "S": (enzymes - e) * kr / (kf * e), "ES": enzymes - e, "P": (enzymes - e) * kc / (kb * e)}
 
 

@@ -1,0 +1,166 @@
+"""Stochastic differential equations: the choice of method by the kind of noise, the Brownian path, the terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from symdeq._errors import ModelError, UnsupportedError
+from symdeq.codegen import Functions
+from symdeq.compiled import Model
+from symdeq.solve.method import Method
+
+# The Brownian path is resolved to this part of the interval; steps do not become shorter.
+_RESOLUTION = 2.0**-14
+# The first step of an adaptive method, as a part of the interval.
+_FIRST = 0.01
+DEFAULT_RTOL, DEFAULT_ATOL = 1e-2, 1e-3
+
+_ADDITIVE_ONLY = (dfx.ShARK, dfx.SRA1, dfx.SEA, dfx.ALIGN, dfx.ShOULD, dfx.QUICSORT)
+_COMMUTATIVE_ONLY = (dfx.ItoMilstein, dfx.StratonovichMilstein, dfx.SlowRK)
+
+
+class Drift(eqx.Module):
+    """The drift for diffrax: of Itô's calculus, or of Stratonovich's."""
+
+    functions: Functions = eqx.field(static=True)
+    correct: int = eqx.field(static=True)  # how often the correction is added: -1, 0 or 1
+
+    def __call__(self, t: Any, y: Any, args: Any) -> Any:
+        drift = self.functions.rhs(t, y, args)
+        if not self.correct:
+            return drift
+        difference = self.functions.correction(t, y, args)
+        return drift if difference is None else drift + self.correct * jnp.stack(list(difference))
+
+
+class Diffusion(eqx.Module):
+    """The diffusion for diffrax: a diagonal where every state has its own motion, in order, else a matrix."""
+
+    functions: Functions = eqx.field(static=True)
+    places: tuple[tuple[int, int], ...] = eqx.field(static=True)
+    motions: int = eqx.field(static=True)
+
+    def __call__(self, t: Any, y: Any, args: Any) -> Any:
+        values = jnp.stack([jnp.asarray(v, y.dtype) for v in self.functions.diffusion(t, y, args)])
+        n = y.shape[0]
+        if self.places == tuple((i, i) for i in range(n)) and self.motions == n:
+            return lx.DiagonalLinearOperator(values)
+        rows, columns = np.array(self.places).T
+        return lx.MatrixLinearOperator(jnp.zeros((n, self.motions), y.dtype).at[rows, columns].set(values))
+
+
+def is_noisy(model: Model) -> bool:
+    """Whether a model has Brownian motions."""
+    return bool(model.system.noise)
+
+
+def refuse_noise(model: Model, what: str) -> None:
+    """`UnsupportedError` where something does not know noise."""
+    if is_noisy(model):
+        raise UnsupportedError(f"`{model.system.name}` has Brownian motions, which {what} does not know.")
+
+
+def terms(model: Model, solver: Any, t0: Array, t1: Array, key: Any) -> dfx.MultiTerm:
+    """Drift and diffusion along the path that a key stands for."""
+    system = model.system
+    rows = {state: i for i, state in enumerate(system.states)}
+    places = tuple((rows[state], j) for j, noise in enumerate(system.noise) for state, _ in noise.entries)
+    wanted = _calculus_of(solver) or system.calculus
+    correct = (wanted == "ito") - (system.calculus == "ito")
+    levy = dfx.SpaceTimeLevyArea if isinstance(_inner(solver), dfx.AbstractSRK) else dfx.BrownianIncrement
+    path = dfx.VirtualBrownianTree(
+        t0, t1, tol=(t1 - t0) * _RESOLUTION, shape=(len(system.noise),), key=key, levy_area=levy
+    )
+    return dfx.MultiTerm(
+        dfx.ODETerm(Drift(functions=model.functions, correct=correct)),
+        dfx.ControlTerm(Diffusion(functions=model.functions, places=places, motions=len(system.noise)), path),
+    )
+
+
+def controller(rtol: Array, atol: Array, t0: Array, t1: Array, ts: Any) -> dfx.AbstractStepSizeController:
+    """Steps by the error, none below the resolution of the path; they end at the times to save at, because between
+    its ends a step knows nothing of the path."""
+    control: Any = dfx.PIDController(rtol=rtol, atol=atol, dtmin=(t1 - t0) * _RESOLUTION, force_dtmin=True)
+    return control if ts is None else dfx.ClipStepSizeController(control, step_ts=lax.stop_gradient(jnp.asarray(ts)))
+
+
+def first_step(t0: Array, t1: Array) -> Array:
+    """The first step of an adaptive method."""
+    return (t1 - t0) * _FIRST
+
+
+def choose(model: Model, solver: Any) -> Method:
+    """The method for the noise of a model.
+
+    Raises `ModelError` for what is no solver, and `UnsupportedError` for one that is wrong for this noise.
+    """
+    structure, calculus = model.system.structure, model.system.calculus
+    assert structure is not None
+    kind = structure.noise
+    if isinstance(solver, dfx.AbstractSolver):
+        _check(model, solver, kind, calculus)
+        return Method(solver, "it was asked for", _name(solver))
+    if solver != "auto":
+        raise ModelError(f"solver={solver!r} is not a solver.", remedy='use "auto", or a diffrax solver')
+    if kind == "additive":
+        return Method(dfx.ShARK(), "additive noise: strong order 1.5, steps by the error", "ShARK")
+    order = "0.5" if kind == "general" else "1"
+    if calculus == "ito" and model.generated.correction is None and _has_networks(model):
+        milstein = dfx.HalfSolver(dfx.ItoMilstein() if kind != "general" else dfx.Euler())
+        why = f"{kind} noise by a network, in Itô's calculus: strong order {order}, steps by the error of doubling"
+        return Method(milstein, why, _name(milstein))
+    drift = ", with the drift of Stratonovich's calculus" if calculus == "ito" else ""
+    return Method(dfx.SPaRK(), f"{kind} noise: strong order {order}, steps by the error{drift}", "SPaRK")
+
+
+def _check(model: Model, solver: Any, kind: str, calculus: str) -> None:
+    inner, name = _inner(solver), model.system.name
+    if isinstance(inner, _ADDITIVE_ONLY) and kind != "additive":
+        raise UnsupportedError(
+            f"{type(inner).__name__} is right for additive noise only; that of `{name}` is {kind}.",
+            remedy='use solver="auto"',
+        )
+    if isinstance(inner, _COMMUTATIVE_ONLY) and kind == "general":
+        raise UnsupportedError(
+            f"{type(inner).__name__} is right for commutative noise only; that of `{name}` is not, as far as "
+            "multiplying out shows.",
+            remedy='use solver="auto", or diffrax.EulerHeun()',
+        )
+    wanted = _calculus_of(solver)
+    if wanted is None and kind != "additive":
+        raise UnsupportedError(
+            f"{type(inner).__name__} solves no equation with noise.", remedy='use solver="auto", or diffrax.SPaRK()'
+        )
+    if wanted not in (None, calculus) and model.generated.correction is None and _has_networks(model):
+        raise UnsupportedError(
+            f"{type(inner).__name__} is for the calculus of {wanted!r}, `{name}` for that of {calculus!r}, and the "
+            "difference of a network's noise is not known.",
+            remedy=f"use a solver for {calculus!r}, or System(..., calculus={wanted!r})",
+        )
+
+
+def _has_networks(model: Model) -> bool:
+    return bool(model.system.networks)
+
+
+def _inner(solver: Any) -> Any:
+    return solver.solver if isinstance(solver, dfx.HalfSolver) else solver
+
+
+def _calculus_of(solver: Any) -> str | None:
+    inner = _inner(solver)
+    if isinstance(inner, dfx.AbstractItoSolver):
+        return "ito"
+    return "stratonovich" if isinstance(inner, dfx.AbstractStratonovichSolver) else None
+
+
+def _name(solver: Any) -> str:
+    return " by halves of ".join(dict.fromkeys((type(solver).__name__, type(_inner(solver)).__name__)))
