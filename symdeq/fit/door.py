@@ -17,6 +17,7 @@ from symdeq.fit.data import Measurements, check_possible, read
 from symdeq.fit.noise import AbstractNoise, noise_of_columns
 from symdeq.fit.objective import Objective, Settings
 from symdeq.fit.unknowns import Coordinates, resolve
+from symdeq.solve.sde import refuse_noise
 
 # Tighter than the defaults of `solve`: a search compares costs whose differences are small.
 _TOLERANCES = {"float64": (1e-8, 1e-11), "float32": (1e-5, 1e-8)}
@@ -153,6 +154,7 @@ def _check_model(model: Any) -> None:
             f"fit needs a compiled model, not {type(model).__name__}.",
             remedy="model = sd.compile(system); sd.fit(model, data, ...)",
         )
+    refuse_noise(model, "fit")
 
 
 def _check_numbers(**numbers: Any) -> None:

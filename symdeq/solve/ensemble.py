@@ -24,6 +24,7 @@ from symdeq.solve.members import Members, check_members, initial_values, is_trac
 from symdeq.solve.problem import DEFAULT_MAX_STEPS
 from symdeq.solve.progress import bar
 from symdeq.solve.saveat import check_saveat
+from symdeq.solve.sde import refuse_noise
 
 
 def ensemble(
@@ -118,6 +119,7 @@ def _check(
             f"An ensemble needs a compiled model, not {type(model).__name__}.",
             remedy="model = sd.compile(system); sd.ensemble(model, ...)",
         )
+    refuse_noise(model, "ensemble")
     y0 = initial_values(model, y0)
     members = check_members(model, values, y0)
     _check_saveat(saveat)

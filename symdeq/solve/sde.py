@@ -65,7 +65,10 @@ def is_noisy(model: Model) -> bool:
 def refuse_noise(model: Model, what: str) -> None:
     """`UnsupportedError` where something does not know noise."""
     if is_noisy(model):
-        raise UnsupportedError(f"`{model.system.name}` has Brownian motions, which {what} does not know.")
+        raise UnsupportedError(
+            f"`{model.system.name}` has Brownian motions, which {what} does not know.",
+            remedy="solve paths by jax.vmap(lambda key: sd.solve(model, ..., key=key))(keys)",
+        )
 
 
 def terms(model: Model, solver: Any, t0: Array, t1: Array, key: Any) -> dfx.MultiTerm:

@@ -230,6 +230,8 @@ def test_refusals():
         (lambda: sd.solve(model, 1.0, key=KEY, solver=dfx.ShARK()), "additive noise only"),
         (lambda: sd.solve(model, 1.0, key=KEY, solver=dfx.Tsit5()), "no equation with noise"),
         (lambda: sd.steady_state(model), "Brownian motions"),
+        (lambda: sd.ensemble(model, {"a": [0.1, 0.2]}, t1=1.0, saveat=[1.0]), "Brownian motions"),
+        (lambda: sd.fit(model, {"time": [0.0, 1.0], "x": [1.0, 2.0]}), "Brownian motions"),
         (lambda: sd.compile(sd.System([Eq(D(x), -x + D(W) ** 2)])), "linearly"),
         (lambda: sd.compile(sd.System([Eq(D(x), -x + W)])), "itself stands"),
         (lambda: sd.compile(sd.System([Eq(D(x), -x), Eq(y, x + D(W))])), "how one state changes"),
