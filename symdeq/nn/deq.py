@@ -17,8 +17,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from symdeq._errors import ModelError, SolveError, SymdeqWarning
+from symdeq._values import concrete
 from symdeq.compiled import Model
-from symdeq.nn.equilibrium import Equilibrium, find, implicit, largest, settled, tolerances
+from symdeq.nn.equilibrium import Equilibrium, find, implicit, largest, settled, tolerances, trajectory
 from symdeq.nn.rest_layer import RestCell
 from symdeq.solvers import Anderson
 
@@ -184,6 +185,38 @@ class DEQ(eqx.Module):
         )
         return z, info
 
+    def trajectory(self, x: PyTree, ts: Any, *, z0: PyTree = None) -> PyTree:
+        """The way to the equilibrium: z' = cell(z, x) - z from the start at t = 0.
+
+        Arguments:
+
+        - `x`, `z0`: as in a call of the layer.
+        - `ts`: times above 0 in order, shape (times,).
+
+        Returns z with an axis of times in front, found by the layer's solver where that is one of diffrax, else by
+        `diffrax.Tsit5()`; NaN where it did not get to. Raises `ModelError` for a DEQ over a model, which `sd.solve`
+        follows.
+        """
+        if isinstance(self.cell, RestCell):
+            raise ModelError("The way of a model to its rest is its solution.", remedy="sd.solve(model, ...)")
+        times = jnp.asarray(ts, jnp.result_type(float))
+        if times.ndim != 1 or not times.size:
+            raise ModelError(f"ts must be times in one dimension, not of shape {times.shape}.")
+        if concrete(times) and (float(times[0]) < 0 or bool(jnp.any(jnp.diff(times) < 0)) or float(times[-1]) <= 0):
+            raise ModelError("ts must be times above 0 in order.", remedy="such as jnp.linspace(0, 100, 101)")
+        x = jax.tree.map(_inexact, x)
+        return trajectory(self._equilibrium(x), self._start(x, z0), times)
+
+    def _equilibrium(self, x: PyTree) -> Equilibrium:
+        return Equilibrium(
+            solver=self.solver,
+            rtol=self.rtol or 0.0,
+            atol=self.atol,
+            max_steps=self.max_steps,
+            cell=self.cell,
+            x=x,
+        )
+
     def _over_model(self, model, solver, inputs, outputs, shape, backward, regularised) -> tuple[RestCell, Any]:
         for name, value, usual in (("shape", shape, None), ("backward", backward, "implicit")):
             if value != usual:
@@ -258,14 +291,7 @@ class DEQ(eqx.Module):
         return True
 
     def _searched(self, start: PyTree, x: PyTree) -> tuple[PyTree, Any]:
-        equilibrium = Equilibrium(
-            solver=self.solver,
-            rtol=self.rtol or 0.0,
-            atol=self.atol,
-            max_steps=self.max_steps,
-            cell=self.cell,
-            x=x,
-        )
+        equilibrium = self._equilibrium(x)
         if self.backward == "phantom":
             z, rest = jax.lax.stop_gradient(find(equilibrium, start))
             return self._damped(z, x), rest

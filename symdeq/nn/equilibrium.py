@@ -114,6 +114,26 @@ def _rested(equilibrium: Equilibrium, start: PyTree) -> tuple[PyTree, Any]:
     return jax.tree.map(lambda leaf: leaf[0], found.ys), (found.stats["num_steps"] * (stages + 1), found)
 
 
+def trajectory(equilibrium: Equilibrium, start: PyTree, ts: Any) -> PyTree:
+    """z' = cell(z, x) - z from the start at t = 0, at times: each leaf with an axis of times in front."""
+    solver = equilibrium.solver if isinstance(equilibrium.solver, dfx.AbstractSolver) else dfx.Tsit5()
+    found = dfx.diffeqsolve(
+        dfx.ODETerm(lambda t, z, problem: problem.residual(z)),
+        solver,
+        0.0,
+        ts[-1],
+        None,
+        start,
+        equilibrium,
+        saveat=dfx.SaveAt(ts=ts),
+        stepsize_controller=FirstStep(dfx.PIDController(equilibrium.rtol, equilibrium.tolerances[1])),
+        max_steps=equilibrium.max_steps or _MOST_ODE_STEPS,
+        throw=False,
+    )
+    good = found.result == dfx.RESULTS.successful
+    return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf) & good, leaf, jnp.nan), found.ys)
+
+
 @eqx.filter_custom_jvp
 def implicit(equilibrium: Equilibrium, start: PyTree, linear_solver: Any) -> tuple[PyTree, Any]:
     """What `find` finds, with the derivative of the equilibrium by the implicit function theorem.

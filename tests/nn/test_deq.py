@@ -327,3 +327,16 @@ def test_memory_of_the_backward_pass_does_not_grow_with_the_steps():
         return analysis.compiled.memory_analysis().temp_size_in_bytes
 
     assert memory(10) == memory(1000)
+
+
+def test_the_trajectory_on_request():
+    """z' = a z + x - z from 0 is x (1 - exp((a - 1) t)) / (1 - a)."""
+    deq = DEQ(lambda z, x: 0.5 * z + x, dfx.Tsit5(), atol=1e-8)
+    ts = jnp.linspace(0, 40, 9)
+    way = deq.trajectory(jnp.array([1.0, -2.0]), ts)
+    assert way.shape == (9, 2)
+    expected = 2 * (1 - jnp.exp(-0.5 * ts))
+    np.testing.assert_allclose(way, jnp.stack([expected, -2 * expected], axis=1), atol=1e-6)
+    np.testing.assert_allclose(way[-1], deq(jnp.array([1.0, -2.0])), atol=1e-6)
+    with pytest.raises(sd.ModelError, match="in order"):
+        deq.trajectory(jnp.ones(2), jnp.array([1.0, 0.5]))
