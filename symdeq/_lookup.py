@@ -17,7 +17,7 @@ from jaxtyping import Array
 from symdeq import codegen
 from symdeq._errors import ModelError
 from symdeq.model import Equation, ModelSymbol, Network, Neural, State, System, TimeDerivative, networks_in, t
-from symdeq.model.symbols import total_derivative
+from symdeq.model.derivative import total_derivative
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,6 +7,11 @@ from symdeq.model.blocks import NetworkValue as NetworkValue
 from symdeq.model.blocks import Numbers as Numbers
 from symdeq.model.blocks import networks_in as networks_in
 from symdeq.model.blocks import shape_of as shape_of
+from symdeq.model.declare import parameter as parameter
+from symdeq.model.declare import parameters as parameters
+from symdeq.model.declare import state as state
+from symdeq.model.declare import states as states
+from symdeq.model.derivative import D as D
 from symdeq.model.equations import Eq as Eq
 from symdeq.model.equations import Equation as Equation
 from symdeq.model.equations import Origin as Origin
@@ -20,7 +25,6 @@ from symdeq.model.reaction_network import JumpProcess as JumpProcess
 from symdeq.model.reaction_network import ReactionNetwork as ReactionNetwork
 from symdeq.model.reaction_network import reactions as reactions
 from symdeq.model.reactions import Reaction as Reaction
-from symdeq.model.symbols import D as D
 from symdeq.model.symbols import Guess as Guess
 from symdeq.model.symbols import ModelSymbol as ModelSymbol
 from symdeq.model.symbols import Parameter as Parameter
@@ -28,10 +32,6 @@ from symdeq.model.symbols import State as State
 from symdeq.model.symbols import Time as Time
 from symdeq.model.symbols import TimeDerivative as TimeDerivative
 from symdeq.model.symbols import guess as guess
-from symdeq.model.symbols import parameter as parameter
-from symdeq.model.symbols import parameters as parameters
-from symdeq.model.symbols import state as state
-from symdeq.model.symbols import states as states
 from symdeq.model.symbols import t as t
 from symdeq.model.system import Invariant as Invariant
 from symdeq.model.system import Stage as Stage

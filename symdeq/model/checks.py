@@ -11,10 +11,11 @@ from sympy.core.function import AppliedUndef
 
 from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.blocks import networks_in, shape_of
+from symdeq.model.declare import check_initial_value
 from symdeq.model.equations import Equation, shown
 from symdeq.model.functions import unsupported
 from symdeq.model.noise import Brownian, WhiteNoise
-from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, Time, TimeDerivative, check_initial_value
+from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, Time, TimeDerivative
 
 if TYPE_CHECKING:
     from symdeq.model.system import System

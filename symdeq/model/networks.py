@@ -8,7 +8,7 @@ from typing import Any
 
 from symdeq._errors import ModelError
 from symdeq.model.blocks import Network, NetworkOutputs
-from symdeq.model.symbols import check_name
+from symdeq.model.declare import check_name
 from symdeq.model.values import number_or_expression
 
 _SERIAL = itertools.count(1)

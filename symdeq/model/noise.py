@@ -8,7 +8,8 @@ from typing import Any, Literal
 import sympy as sp
 
 from symdeq._errors import ModelError
-from symdeq.model.symbols import ModelSymbol, State, check_name
+from symdeq.model.declare import check_name
+from symdeq.model.symbols import ModelSymbol, State
 
 Calculus = Literal["ito", "stratonovich"]
 # What an equation of motion may assume of its noise, from the least to the most general.

@@ -16,10 +16,11 @@ from sympy.polys.domains import QQ
 from sympy.polys.matrices import DomainMatrix
 
 from symdeq._errors import ModelError, UnsupportedError
+from symdeq.model.derivative import D
 from symdeq.model.equations import Equation, shown
 from symdeq.model.noise import brownian
 from symdeq.model.reactions import Reaction
-from symdeq.model.symbols import D, Parameter, State, Time
+from symdeq.model.symbols import Parameter, State, Time
 from symdeq.model.system import Invariant, System
 
 

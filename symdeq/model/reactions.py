@@ -12,8 +12,9 @@ import sympy as sp
 
 from symdeq._errors import ModelError
 from symdeq.model.blocks import Component, shape_of
+from symdeq.model.declare import check_name
 from symdeq.model.equations import Origin, _origin, shown
-from symdeq.model.symbols import ModelSymbol, Parameter, State, Time, check_name
+from symdeq.model.symbols import ModelSymbol, Parameter, State, Time
 from symdeq.model.values import number_or_expression
 
 Amounts = tuple[tuple[State, int], ...]

@@ -14,18 +14,10 @@ import sympy as sp
 from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.blocks import Network, Numbers, networks_in, shape_of
 from symdeq.model.checks import check_declared
+from symdeq.model.declare import check_name, initial_value
 from symdeq.model.equations import Equation
 from symdeq.model.noise import Calculus, Noise, NoiseKind
-from symdeq.model.symbols import (
-    Guess,
-    ModelSymbol,
-    Parameter,
-    State,
-    TimeDerivative,
-    check_name,
-    initial_value,
-    symbols_in,
-)
+from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, TimeDerivative, symbols_in
 from symdeq.model.values import number_or_expression
 
 

@@ -25,7 +25,7 @@ from symdeq.model import (
     shape_of,
     t,
 )
-from symdeq.model.symbols import check_initial_value, check_name
+from symdeq.model.declare import check_initial_value, check_name
 from symdeq.saving import expressions, plain
 from symdeq.saving.fields import checked, damaged, field, line, listed, position
 
