@@ -11,8 +11,13 @@ from symdeq.solvers.autoswitch import SwitchStats as SwitchStats
 from symdeq.solvers.bdf import BDF as BDF
 from symdeq.solvers.bdf import BDFState as BDFState
 from symdeq.solvers.bdf import BDFStats as BDFStats
+from symdeq.solvers.breakpoints import Breakpoints as Breakpoints
+from symdeq.solvers.breakpoints import breakpoints as breakpoints
 from symdeq.solvers.broyden import Broyden as Broyden
 from symdeq.solvers.broyden import InverseEstimate as InverseEstimate
+from symdeq.solvers.delay_term import DelayTerm as DelayTerm
+from symdeq.solvers.delayed import Delayed as Delayed
+from symdeq.solvers.delayed import DelayedState as DelayedState
 from symdeq.solvers.dop853 import DOP853 as DOP853
 from symdeq.solvers.explicit import ExplicitTableau as ExplicitTableau
 from symdeq.solvers.explicit_tableaus import BOSH3 as BOSH3
