@@ -83,7 +83,7 @@ def fit(seed: int = 0) -> Result:
     )
 
 
-def draw(result: Result) -> pathlib.Path:
+def draw(result: Result, output: pathlib.Path = OUTPUT) -> pathlib.Path:
     """The doses, the fit, and which constant decides where."""
     constants = jnp.array(list(result.estimates.values()))
     doses = jnp.geomspace(0.3, 1e4, 200)
@@ -99,8 +99,8 @@ def draw(result: Result) -> pathlib.Path:
     right.axhline(0, color="0.8", linewidth=1)
     right.set(xlabel="inducer", ylabel="d log protein / d log constant", title="What decides where")
     right.legend()
-    OUTPUT.mkdir(exist_ok=True)
-    path = OUTPUT / "gene_induction.png"
+    output.mkdir(exist_ok=True)
+    path = output / "gene_induction.png"
     plt.savefig(path, dpi=120)
     plt.close()
     return path

@@ -113,7 +113,7 @@ def read_system(data: Any, tables: Tables) -> System:
         check_initial(found.name, value, found.shape)
         return found, value
 
-    calculus: Any = checked(data.get("calculus", "ito"), str, "the calculus of a system")
+    calculus: Any = checked(checked(data, dict, of).get("calculus", "ito"), str, "the calculus of a system")
     system = System(
         tuple(map(equation, field(data, "equations", list, of))),
         name=line(field(data, "name", str, of), "the name of a system"),

@@ -37,6 +37,5 @@ def test_the_constants_are_found(result):
     assert result.errors["strength"] / result.estimates["strength"] < 0.05
 
 
-def test_it_draws(result, tmp_path, monkeypatch):
-    monkeypatch.setattr(example, "OUTPUT", tmp_path)
-    assert example.draw(result).read_bytes().startswith(b"\x89PNG")
+def test_it_draws(result, tmp_path):
+    assert example.draw(result, tmp_path).read_bytes().startswith(b"\x89PNG")
