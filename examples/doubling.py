@@ -83,20 +83,8 @@ def equilibria(deq: sd.DEQ, inputs: Any) -> jax.Array:
 def trajectories(deq: sd.DEQ, inputs: Any) -> jax.Array:
     """The way of the search from net(x) for each input, shape (inputs, 401), at `TIMES`: beyond where a search ends."""
 
-    def follow(x: jax.Array) -> Any:
-        return dfx.diffeqsolve(
-            dfx.ODETerm(lambda t, z, cell: cell(z, x) - z),
-            dfx.Tsit5(),
-            TIMES[0],
-            TIMES[-1],
-            None,
-            deq.cell(jnp.zeros_like(x), x),
-            deq.cell,
-            saveat=dfx.SaveAt(ts=jnp.asarray(TIMES)),
-            stepsize_controller=dfx.PIDController(rtol=1e-6, atol=1e-9),
-        ).ys
-
-    return jax.vmap(follow)(inputs)[..., 0]
+    exact = sd.SkipDEQ(deq.cell, solver=deq.solver, rtol=1e-6, atol=1e-9)
+    return jax.vmap(lambda x: exact.trajectory(x, TIMES))(inputs)[..., 0]
 
 
 def main(output: Path = OUTPUT, steps: int = 1000) -> Run:

@@ -243,6 +243,7 @@ def _time(value: Any, name: str, model: Model, dtype: Any) -> Array:
 
 
 def checked_tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any) -> Array:
+    """A positive, finite tolerance, one number or of the shape `vector`, or `ModelError`."""
     try:
         value = as_array(value, dtype)
     except (TypeError, ValueError):

@@ -49,11 +49,7 @@ def plot(
 
 
 def _draw(ax: Any, ts: np.ndarray, values: np.ndarray, few: np.ndarray) -> None:
-    (median,) = ax.plot(ts, np.median(values, axis=0), label="median")
-    for low, high, alpha in _RIBBONS:
-        lower, upper = np.quantile(values, [low, high], axis=0)
-        shown = {"color": median.get_color(), "alpha": alpha, "linewidth": 0}
-        ax.fill_between(ts, lower, upper, label=f"{low:.0%} to {high:.0%}", **shown)
+    ribbons(ax, ts, values)
     for one in few:
         ax.plot(ts, one, color="0.35", linewidth=0.6, alpha=0.8)
 
@@ -75,3 +71,12 @@ def _check(solution: EnsembleSolution, quantities: list[Any], trajectories: Any,
         )
     if not solution.ok.any():
         raise ModelError("No member of this ensemble succeeded.", remedy="print(solution.failures) says why")
+
+
+def ribbons(ax: Any, ts: np.ndarray, values: np.ndarray) -> None:
+    """The median of curves, shape (curves, times), and the quantiles around it."""
+    (median,) = ax.plot(ts, np.median(values, axis=0), label="median")
+    for low, high, alpha in _RIBBONS:
+        lower, upper = np.quantile(values, [low, high], axis=0)
+        shown = {"color": median.get_color(), "alpha": alpha, "linewidth": 0}
+        ax.fill_between(ts, lower, upper, label=f"{low:.0%} to {high:.0%}", **shown)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from symdeq._errors import ModelError
+from symdeq.solve.ensemble_plot import ribbons
 from symdeq.solve.plot import check_xscale, import_pyplot, is_logarithmic, label, stacked_axes
 
 if TYPE_CHECKING:
     from symdeq.solve.jump_solution import JumpSolution
 
-# Lower and upper quantile of each ribbon, and how dark it is; and the number of paths that quantiles need.
-_RIBBONS = ((0.05, 0.95, 0.18), (0.25, 0.75, 0.35))
+# The number of paths that quantiles need.
 _ENOUGH = 20
 
 
@@ -52,11 +52,7 @@ def plot(
 
 def _draw(ax: Any, ts: np.ndarray, values: np.ndarray, few: np.ndarray) -> None:
     if len(values) >= _ENOUGH:
-        (median,) = ax.plot(ts, np.median(values, axis=0), label="median")
-        for low, high, alpha in _RIBBONS:
-            lower, upper = np.quantile(values, [low, high], axis=0)
-            shown = {"color": median.get_color(), "alpha": alpha, "linewidth": 0}
-            ax.fill_between(ts, lower, upper, label=f"{low:.0%} to {high:.0%}", **shown)
+        ribbons(ax, ts, values)
     for one in few:
         ax.step(ts, one, where="post", color="0.35", linewidth=0.6, alpha=0.8)
 
