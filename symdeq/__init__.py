@@ -25,6 +25,7 @@ from symdeq.model import Reaction as Reaction
 from symdeq.model import ReactionNetwork as ReactionNetwork
 from symdeq.model import System as System
 from symdeq.model import brownian as brownian
+from symdeq.model import delay as delay
 from symdeq.model import guess as guess
 from symdeq.model import parameter as parameter
 from symdeq.model import parameters as parameters
@@ -60,9 +61,11 @@ from symdeq.solvers import BDF as BDF
 from symdeq.solvers import Anderson as Anderson
 from symdeq.solvers import AutoSwitch as AutoSwitch
 from symdeq.solvers import Broyden as Broyden
+from symdeq.solvers import Delayed as Delayed
 from symdeq.solvers import FixedPoint as FixedPoint
 from symdeq.solvers import NewtonKrylov as NewtonKrylov
 from symdeq.solvers import Rodas5P as Rodas5P
 from symdeq.solvers import Rosenbrock23 as Rosenbrock23
+from symdeq.solvers import RosenbrockMilstein as RosenbrockMilstein
 
 __version__ = "0.1.0"

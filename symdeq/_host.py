@@ -26,7 +26,7 @@ def jacobian(functions: codegen.Functions, t: float, y: np.ndarray, p: Any) -> A
         dense = np.asarray(_compiled_jacobian(functions, t, jnp.asarray(y), p))
         return csr_array(dense) if len(y) > _DENSE_UP_TO else dense
     with np.errstate(all="ignore"):
-        values = np.array([float(v) for v in on_host["jac"](t, np.asarray(y), np.asarray(p))])
+        values = np.array([float(v) for v in on_host["jac"](t, np.asarray(y), np.asarray(p), *_past(functions, y))])
     pattern = functions.pattern
     matrix = csr_array((values, (pattern.rows, pattern.columns)), shape=pattern.shape)
     return matrix if len(y) > _DENSE_UP_TO else matrix.toarray()
@@ -34,12 +34,18 @@ def jacobian(functions: codegen.Functions, t: float, y: np.ndarray, p: Any) -> A
 
 @eqx.filter_jit
 def _compiled_jacobian(functions: codegen.Functions, t: Any, y: Any, args: Any) -> jax.Array:
-    return functions.jacobian_dense(t, y, args)
+    return functions.jacobian_dense(t, y, args, functions.still(y))
 
 
 @eqx.filter_jit
 def _compiled_slopes(functions: codegen.Functions, ts: Any, ys: Any, args: Any) -> jax.Array:
-    return jax.vmap(functions.rhs, in_axes=(0, 0, None))(ts, ys, args)
+    return jax.vmap(lambda t, y: functions.rhs(t, y, args, functions.still(y)))(ts, ys)
+
+
+def _past(functions: codegen.Functions, y: Any) -> tuple[Any, ...]:
+    """Delayed values for a look at a single point, of which no past is known: it is taken for having stood still."""
+    past = functions.still(np.asarray(y))
+    return () if past is None else (np.moveaxis(past, -1, 0),)
 
 
 def is_finite(jacobian: Any) -> bool:
@@ -62,8 +68,9 @@ def slopes(functions: codegen.Functions, ts: Any, ys: Any, p: Any) -> np.ndarray
         return np.asarray(_compiled_slopes(functions, jnp.asarray(ts), jnp.asarray(ys), p))
     with np.errstate(all="ignore"):
         if functions.generated.vectorised:
-            return np.stack([on_host["rhs"](t, y, np.asarray(p)) for t, y in zip(ts, ys, strict=True)])
-        values = on_host["rhs"](ts, tuple(np.moveaxis(ys, -1, 0)), tuple(np.asarray(p)))
+            rows = zip(ts, ys, strict=True)
+            return np.stack([on_host["rhs"](t, y, np.asarray(p), *_past(functions, y)) for t, y in rows])
+        values = on_host["rhs"](ts, tuple(np.moveaxis(ys, -1, 0)), tuple(np.asarray(p)), *_past(functions, ys))
     return np.stack([np.broadcast_to(v, ts.shape) for v in values], axis=-1)
 
 
@@ -82,7 +89,7 @@ def declared_start(compiled: Compiled, t0: float) -> tuple[Any, np.ndarray, np.n
             return jacobian(compiled.functions, t0, y, args), slope.astype(float), y
     with np.errstate(all="ignore"):
         y = np.array([float(v) for v in on_host["initial"](p)])
-        slope = np.array([float(v) for v in on_host["rhs"](t0, y, p)])
+        slope = np.array([float(v) for v in on_host["rhs"](t0, y, p, *_past(compiled.functions, y))])
     return jacobian(compiled.functions, t0, y, p), slope, y
 
 

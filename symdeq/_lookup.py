@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import sympy as sp
 from jaxtyping import Array
 
-from symdeq import codegen
+from symdeq import codegen, passes
 from symdeq._errors import ModelError
-from symdeq.model import Equation, ModelSymbol, Network, Neural, State, System, TimeDerivative, networks_in, t
+from symdeq.model import Equation, Lagged, ModelSymbol, Network, Neural, State, System, TimeDerivative, networks_in, t
 from symdeq.model.derivative import total_derivative
 
 
@@ -91,6 +91,7 @@ class Compiled:
                 f"{quantity!r} is no quantity of `{self.system.name}`.",
                 remedy="give a symbol, its name, or an expression of symbols",
             )
+        quantity = passes.resolved(quantity)
         networks = {n.name: n for n in self.system.networks}
         called = {n: networks[n.name] for n in networks_in(quantity) if self.position(n.name)[0] == "network"}
         symbols = {s: self._known(s) for s in sorted(quantity.free_symbols, key=str)}
@@ -101,6 +102,8 @@ class Compiled:
             return t
         if isinstance(symbol, TimeDerivative):
             return self._derivative(symbol)
+        if isinstance(symbol, Lagged):
+            return self._lagged(symbol)
         if not isinstance(symbol, ModelSymbol):
             raise ModelError(
                 f"`{symbol}` is a plain SymPy symbol, which no model has.",
@@ -108,6 +111,16 @@ class Compiled:
             )
         kind, i = self.position(symbol)
         return self._symbol(kind, i)
+
+    def _lagged(self, symbol: Lagged) -> Lagged:
+        for lag in self.system.delays:
+            if symbol in lag.lagged:
+                return symbol
+        known = ", ".join(f"`{s}`" for lag in self.system.delays for s in lag.lagged)
+        raise ModelError(
+            f"`{symbol}` is not among the delayed values of `{self.system.name}`: {known or 'it has none'}.",
+            remedy="declare it with the system: observed={'earlier': sd.delay(...)}",
+        )
 
     def _lowered(self, derivative: TimeDerivative) -> Any:
         """The state that the compiler introduced for a derivative of a state."""
@@ -162,14 +175,25 @@ def _without(observed: Mapping[sp.Basic, sp.Expr], expression: sp.Expr) -> sp.Ex
     return expression
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluator:
+    """A jitted `function` (ts, ys, p) -> a tuple of arrays, with the delayed values, shape (times, delayed), as a
+    fourth argument where it `needs_past`."""
+
+    function: Any
+    needs_past: bool
+
+
 @lru_cache(maxsize=1024)
-def evaluator(compiled: Compiled, expressions: tuple[sp.Expr, ...]) -> Any:
-    """A jitted function (ts, ys, p) -> a tuple of arrays."""
+def evaluator(compiled: Compiled, expressions: tuple[sp.Expr, ...]) -> Evaluator:
+    """What computes some expressions along a trajectory."""
     program = codegen.lower_expressions(compiled.system, expressions)
     function = codegen.load_program(codegen.emit_program(program), program.name)
     generated = compiled.functions.generated
+    if any(name == "past" for name, _ in program.inputs):
+        return Evaluator(_one_by_one(generated, function), needs_past=True)
     if generated.networks or any(state.shape for state in compiled.system.states):
-        return _one_by_one(generated, function)
+        return Evaluator(_one_by_one(generated, function), needs_past=False)
 
     @jax.jit
     def evaluate(ts: Array, ys: Array, p: Array) -> tuple[Array, ...]:
@@ -177,17 +201,18 @@ def evaluator(compiled: Compiled, expressions: tuple[sp.Expr, ...]) -> Any:
         values = function(ts, columns, tuple(p))
         return tuple(jnp.broadcast_to(jnp.asarray(v, ys.dtype), ts.shape) for v in values)
 
-    return evaluate
+    return Evaluator(evaluate, needs_past=False)
 
 
 def _one_by_one(generated: codegen.Generated, function: Any) -> Any:
-    """The same with networks or vectors, which have no place for an axis of times."""
+    """The same with networks, vectors or delays, which have no place for an axis of times."""
 
     @eqx.filter_jit
-    def evaluate(ts: Array, ys: Array, args: Any) -> tuple[Array, ...]:
+    def evaluate(ts: Array, ys: Array, args: Any, past: Any = None) -> tuple[Array, ...]:
         shape = ts.shape
-        at = jax.vmap(lambda t, y: codegen.called(generated, function, t, y, args))
-        values = at(jnp.ravel(ts), jnp.reshape(ys, (-1, ys.shape[-1])))
+        at = jax.vmap(lambda t, y, past: codegen.called(generated, function, t, y, args, past))
+        past = None if past is None else jnp.reshape(past, (-1, past.shape[-1]))
+        values = at(jnp.ravel(ts), jnp.reshape(ys, (-1, ys.shape[-1])), past)
         return tuple(jnp.reshape(v, (*shape, *v.shape[1:])).astype(ys.dtype) for v in values)
 
     return evaluate

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import sympy as sp
 
 from symdeq._errors import ModelError
-from symdeq.model import Equation, Network, NetworkValue, System, networks_in, shape_of
+from symdeq._interpolated import interpolated
+from symdeq.model import Equation, Network, NetworkValue, Samples, System, networks_in, shape_of
 from symdeq.model.checks import check_shapes
 
 
@@ -25,13 +26,13 @@ def named(system: System) -> tuple[System, dict[str, Any]]:
         return system, {}
     outputs: dict[Network, int] = {}
     for part in _all(system):
-        for equation in (*part.equations, *part.observed):
+        for equation in _written(part):
             for value in _calls(equation):
                 outputs[value.network] = _outputs(value, outputs, equation)
     swap = {network: Network(network.name, count) for network, count in outputs.items()}
     renamed = _renamed(system, swap)
     for part in _all(renamed):
-        for equation in (*part.equations, *part.observed):
+        for equation in _written(part):
             for value in _calls(equation):
                 if not value.index < value.network.outputs:
                     raise ModelError(
@@ -47,6 +48,10 @@ def _all(system: System) -> tuple[System, ...]:
     return (system, *(inner for part in system.subsystems for inner in _all(part)))
 
 
+def _written(system: System) -> tuple[Equation, ...]:
+    return (*system.equations, *system.observed, *system.history)
+
+
 def _calls(equation: Equation) -> list[NetworkValue]:
     """The values of networks in an equation, inner ones first."""
     found = [node for side in (equation.lhs, equation.rhs) for node in sp.postorder_traversal(side)]
@@ -58,12 +63,13 @@ def _outputs(value: NetworkValue, outputs: Mapping[Network, int], equation: Equa
     network = value.network
     counted = [given.xreplace({n: Network(n.name, outputs[n]) for n in networks_in(given)}) for given in value.inputs]
     width = sum(sum(shape_of(given)) or 1 for given in counted)
-    scalar = getattr(network.module, "in_size", None) == "scalar"
+    module = _module(network)
+    scalar = getattr(module, "in_size", None) == "scalar"
     given = jax.ShapeDtypeStruct(() if scalar else (width,), jnp.result_type(float))
     try:
         if scalar and width != 1:
             raise TypeError(f"it takes one number, not {width}")
-        result = jax.eval_shape(network.module, given)
+        result = jax.eval_shape(module, given)
     except Exception as error:  # whatever a network raises, it is this call that it cannot take
         raise ModelError(
             f"The network `{network}` cannot be called with {width} inputs: {str(error).splitlines()[0]}",
@@ -92,6 +98,7 @@ def _renamed(system: System, swap: Mapping[Any, Any]) -> System:
         system,
         equations=tuple(_swapped(e, swap) for e in system.equations),
         observed=tuple(_swapped(e, swap) for e in system.observed),
+        history=tuple(_swapped(e, swap) for e in system.history),
         subsystems=tuple(_renamed(part, swap) for part in system.subsystems),
     )
 
@@ -103,6 +110,11 @@ def _swapped(equation: Equation, swap: Mapping[Any, Any]) -> Equation:
 
 
 def _modules(system: System, prefix: str) -> dict[str, Any]:
-    own = {prefix + network.name: network.module for network in system.networks}
+    own = {prefix + network.name: _module(network) for network in system.networks}
     parts = [_modules(part, f"{prefix}{part.name}.") for part in system.subsystems]
     return {name: module for group in (own, *parts) for name, module in group.items()}
+
+
+def _module(network: Network) -> Any:
+    """The network itself; data become a function."""
+    return interpolated(network.module) if isinstance(network.module, Samples) else network.module

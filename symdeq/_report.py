@@ -19,6 +19,7 @@ def linear_algebra(functions: Any) -> str:
     return "dense LU with pivoting"
 
 
+_LAGS = {"constant": "parameters", "time": "time", "state": "states"}
 _CALCULI = {"ito": "Itô", "stratonovich": "Stratonovich"}
 
 
@@ -30,6 +31,7 @@ def report(model: Model) -> str:
     kind = (
         "ordinary differential equations" if structure.kind == "ode" else "differential-algebraic equations of index 1"
     )
+    kind = "delay differential equations" if system.delays else kind
     lines = [f"Model `{system.name}`: {kind}", f"  states      {_listed([_shaped(s) for s in system.states])}"]
     if system.params:
         lines.append(f"  parameters  {_listed([s.name for s in system.params])}")
@@ -38,6 +40,10 @@ def report(model: Model) -> str:
     if system.noise:
         motions = _listed([noise.brownian.name for noise in system.noise])
         lines.append(f"  noise       {motions}: {structure.noise}, in the calculus of {_CALCULI[system.calculus]}")
+    if system.delays:
+        slots = zip(system.delays, structure.lags, strict=True)
+        delays = [f"{symbol}, a lag of {_LAGS[kind]}" for lag, kind in slots for symbol in lag.lagged]
+        lines += [f"  delays      {line}" for line in delays[:6]]
     if system.observed:
         lines.append(f"  computed    {_listed([str(e) for e in system.observed], 6)}")
     if structure.kind == "dae":

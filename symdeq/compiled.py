@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from symdeq._errors import ModelError
 from symdeq._lookup import Compiled, evaluator, replaced, text_of
 from symdeq._networks import named
 from symdeq._values import as_array, concrete
-from symdeq.model import Guess, ModelSymbol, NetworkValue, Numbers, Parameter, State, System
+from symdeq.model import Guess, Lagged, ModelSymbol, NetworkValue, Numbers, Parameter, State, System
 
 
 class Model(eqx.Module):
@@ -99,7 +99,7 @@ class Model(eqx.Module):
         assert self.system.structure is not None
         return self.system.structure.kind
 
-    def rhs(self, t: Any, y: Any, args: Any = None) -> Any:
+    def rhs(self, t: Any, y: Any, args: Any = None, past: Any = None) -> Any:
         """The right-hand sides at a point.
 
         Arguments:
@@ -108,14 +108,37 @@ class Model(eqx.Module):
         - `y`: the states, shape (states,).
         - `args`: the parameters, shape (parameters,), in a model with networks the pair of them and the networks;
             default the model's own.
+        - `past`: the delayed values, shape (delayed,), in the order of `model.delayed`; for models with delays only.
 
         Returns the derivatives of the states (residuals for algebraic states), shape (states,).
         """
-        return self.functions.rhs(t, jnp.asarray(y), self.args if args is None else args)
+        return self.functions.rhs(t, jnp.asarray(y), self.args if args is None else args, self._checked_past(past))
 
-    def jac(self, t: Any, y: Any, args: Any = None) -> Array:
-        """The analytic Jacobian of `rhs` with respect to the states, shape (states, states); arguments as in `rhs`."""
-        return self.functions.jacobian_dense(t, jnp.asarray(y), self.args if args is None else args)
+    def jac(self, t: Any, y: Any, args: Any = None, past: Any = None) -> Array:
+        """The analytic Jacobian of `rhs` with respect to the states, shape (states, states); arguments as in `rhs`.
+
+        Delayed values count as given.
+        """
+        args = self.args if args is None else args
+        return self.functions.jacobian_dense(t, jnp.asarray(y), args, self._checked_past(past))
+
+    @property
+    def delayed(self) -> tuple[Lagged, ...]:
+        """The delayed values in the equations, such as `x(t - tau)`, in the order of the argument `past`."""
+        return tuple(symbol for lag in self.system.delays for symbol in lag.lagged)
+
+    def _checked_past(self, past: Any) -> Array | None:
+        count = len(self.generated.delayed)
+        if past is None and not count:
+            return None
+        past = jnp.zeros(0) if past is None else jnp.asarray(past)
+        if past.shape != (count,):
+            raise ModelError(
+                f"`{self.system.name}` needs {count} delayed values, and past has the shape {past.shape}.",
+                where=", ".join(map(str, self.delayed)) or None,
+                remedy="give past= one number each, in this order" if count else "leave past= out",
+            )
+        return past
 
     def replace(self, values: Mapping[Any, Any] | None = None, /, **by_name: Any) -> Model:
         """A model with other values; never recompiles, and works under `jax.jit`, `jax.vmap` and `jax.grad`.
@@ -188,13 +211,16 @@ class Model(eqx.Module):
         kinds = zip(self.states, self.generated.initial_kinds, self.given, self.system.structure.mass, strict=True)
         return tuple(s for s, kind, given, m in kinds if m and kind == "missing" and not given)
 
-    def evaluate(self, quantities: Sequence[Any], ts: Any, ys: Any) -> list[Array]:
+    def evaluate(
+        self, quantities: Sequence[Any], ts: Any, ys: Any, past: Callable[[], Any] | None = None
+    ) -> list[Array]:
         """Values of quantities along a trajectory.
 
         Arguments:
 
         - `quantities`: symbols, names, or expressions of states, parameters, observed quantities, `D(x)` and `t`.
         - `ts`, `ys`: times, shape (times,), and states, shape (times, states).
+        - `past`: called for the delayed values along it, shape (times, delayed), if a quantity contains some.
 
         Returns one array of shape (times,) a quantity, of shape (times, n) for a vector.
         """
@@ -210,15 +236,24 @@ class Model(eqx.Module):
                 rest.append(k)
                 expressions.append(expression)
         if rest:
-            function = evaluator(self.compiled, tuple(expressions))
-            for k, value in zip(rest, function(ts, ys, self.args), strict=True):
+            values = evaluator(self.compiled, tuple(expressions))
+            if values.needs_past and past is None:
+                raise ModelError(
+                    f"{', '.join(f'`{quantities[k]}`' for k in rest)} of `{self.system.name}` contains delayed values, "
+                    "which single states do not tell.",
+                    remedy="look it up in a solution that was solved with saveat=diffrax.SaveAt(ts=..., dense=True)",
+                )
+            given = (past(),) if values.needs_past and past is not None else ()
+            for k, value in zip(rest, values.function(ts, ys, self.args, *given), strict=True):
                 results[k] = value
         return results  # pyright: ignore[reportReturnType]
 
-    def columns(self, quantities: Sequence[Any], ts: Any, ys: Any) -> list[tuple[str, np.ndarray]]:
+    def columns(
+        self, quantities: Sequence[Any], ts: Any, ys: Any, past: Callable[[], Any] | None = None
+    ) -> list[tuple[str, np.ndarray]]:
         """Names and values of quantities along a trajectory, each of shape (times,); vectors one number at a time."""
         result: list[tuple[str, np.ndarray]] = []
-        for quantity, values in zip(quantities, self.evaluate(quantities, ts, ys), strict=True):
+        for quantity, values in zip(quantities, self.evaluate(quantities, ts, ys, past), strict=True):
             values = np.asarray(values)
             if values.ndim == np.ndim(ts):
                 result.append((str(quantity), values))
@@ -238,7 +273,14 @@ class Model(eqx.Module):
                     remedy="use numbers and parameters only",
                 )
         y = jnp.zeros((1, self.size), self.values.dtype)
-        return evaluator(self.compiled, (expression,))(jnp.zeros(1, self.values.dtype), y, self.args)[0][0]
+        return evaluator(self.compiled, (expression,)).function(jnp.zeros(1, self.values.dtype), y, self.args)[0][0]
+
+    @property
+    def known_everywhere(self) -> tuple[ModelSymbol, ...]:
+        """The observed quantities that follow from time, state and parameters, without a look at the past."""
+        if not self.system.delays:
+            return self.observed
+        return tuple(o for o in self.observed if not evaluator(self.compiled, (o,)).needs_past)  # pyright: ignore
 
     def slopes(self, ts: Any, ys: Any) -> np.ndarray:
         """The right-hand sides along a trajectory, shape (times, states), on the host."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
@@ -33,23 +34,23 @@ class Functions:
     generated: Generated
     _rhs: Callable[..., Any] = field(compare=False, repr=False)
 
-    def rhs(self, t: Any, y: Any, p: Any) -> Any:
+    def rhs(self, t: Any, y: Any, p: Any, past: Any = None) -> Any:
         """The right-hand sides in the layout of `y`, with derivatives from the generated Jacobians."""
         t, y, p = _floating(t, y, p)
-        return self._rhs(t, y, p)
+        return self._rhs(t, y, p) if past is None else self._rhs(t, y, p, past)
 
     @property
     def has_jacobian(self) -> bool:
         """Whether `jac` exists; otherwise, in models with vectors, derivatives are JAX's."""
         return self.generated.jac is not None
 
-    def jac(self, t: Any, y: Any, p: Any) -> Any:
+    def jac(self, t: Any, y: Any, p: Any, past: Any = None) -> Any:
         """The Jacobian's non-zeros in the order of `generated.sparsity`: scalars, or an array of a vectorised model."""
-        return self._values(self.generated.jac, t, y, p)
+        return self._values(self.generated.jac, t, y, p, past)
 
-    def jac_params(self, t: Any, y: Any, p: Any) -> Any:
+    def jac_params(self, t: Any, y: Any, p: Any, past: Any = None) -> Any:
         """The non-zeros of the derivative by the parameters in the order of `generated.parameter_sparsity`."""
-        return self._values(self.generated.jac_params, t, y, p)
+        return self._values(self.generated.jac_params, t, y, p, past)
 
     def dfdt(self, t: Any, y: Any, p: Any) -> Any:
         """The partial derivative with respect to time in the layout of `y`; `None` for an autonomous system."""
@@ -58,9 +59,9 @@ class Functions:
         t, y, p = _floating(t, y, p)
         return _like(y, called(self.generated, self.generated.dfdt, t, y, p))
 
-    def observed(self, t: Any, y: Any, p: Any) -> Any:
+    def observed(self, t: Any, y: Any, p: Any, past: Any = None) -> Any:
         """The observed quantities in the order of `generated.observed_names`."""
-        return self._values(self.generated.observed, t, y, p)
+        return self._values(self.generated.observed, t, y, p, past)
 
     def diffusion(self, t: Any, y: Any, p: Any) -> Any:
         """The coefficients of the Brownian motions, as `observed` returns its values."""
@@ -72,11 +73,35 @@ class Functions:
             return None
         return self._values(self.generated.correction, t, y, p)
 
-    def _values(self, function: Callable[..., Any] | None, t: Any, y: Any, p: Any) -> Any:
+    def lags(self, t: Any, y: Any, p: Any) -> tuple[Any, ...]:
+        """How far back the delayed values are looked up, one number a lag."""
+        return tuple(self._values(self.generated.lags, t, y, p))
+
+    def history(self, t: Any, p: Any) -> Any:
+        """The states before the start, shape (n,); 0 where `generated.history_kinds` says `"missing"`."""
+        assert self.generated.history is not None
+        networks = ()
+        if self.generated.networks:
+            p, modules = p
+            networks = (tuple(map(_of_a_vector, modules)),)
+        values = self.generated.history(t, _array(p) if self.generated.vectorised else p, *networks)
+        dtype = jnp.result_type(t, jnp.float32)
+        return _typed(values, dtype) if self.generated.vectorised else _stacked(values, dtype)
+
+    def past(self, delayed: Sequence[Any]) -> jax.Array:
+        """The argument `past`, from the whole state vector at each of the lags."""
+        lags, places = np.array(self.generated.delayed).T
+        return jnp.stack([jnp.asarray(y) for y in delayed])[lags, places]
+
+    def still(self, y: Any) -> Any:
+        """The argument `past` of a solution that has always been `y`; `None` for a model without delays."""
+        return y[..., np.array([k for _, k in self.generated.delayed])] if self.generated.delayed else None
+
+    def _values(self, function: Callable[..., Any] | None, t: Any, y: Any, p: Any, past: Any = None) -> Any:
         assert function is not None
         t, y, p = _floating(t, y, p)
         dtype = jnp.result_type(*jax.tree.leaves(y))
-        return _typed(called(self.generated, function, t, y, p), dtype)
+        return _typed(called(self.generated, function, t, y, p, past), dtype)
 
     def initial(self, p: Any) -> Any:
         """Initial values and guesses, shape (n,); 0 where `generated.initial_kinds` says `"missing"`."""
@@ -86,11 +111,11 @@ class Functions:
             return _typed(self.generated.initial(_array(p)), dtype)
         return _stacked(self.generated.initial(p), dtype)
 
-    def jacobian_dense(self, t: Any, y: Any, p: Any) -> jax.Array:
+    def jacobian_dense(self, t: Any, y: Any, p: Any, past: Any = None) -> jax.Array:
         """The Jacobian as an array `(n, n)`."""
         if not self.has_jacobian:
-            return jax.jacfwd(lambda y: self.rhs(t, y, p))(jax.tree.map(_inexact, y))
-        return self.dense(self.jac(t, y, p))
+            return jax.jacfwd(lambda y: self.rhs(t, y, p, past))(jax.tree.map(_inexact, y))
+        return self.dense(self.jac(t, y, p, past))
 
     def dense(self, j: Any) -> jax.Array:
         """The array `(n, n)` of the non-zeros `j`."""
@@ -147,17 +172,17 @@ class Functions:
 @cache
 def functions(generated: Generated) -> Functions:
     """The callable form of a generated module; the same object for the same text."""
-    if generated.networks or generated.jac is None:
-        # A tangent through a whole Jacobian costs an evaluation of the network for each of its inputs. JAX's own
-        # derivative of the text takes one, and is as exact.
+    if generated.networks or generated.jac is None or generated.delayed:
+        # A tangent through a whole Jacobian costs an evaluation of the network for each of its inputs, and by delayed
+        # values there is none. JAX's own derivative of the text takes one evaluation, and is as exact.
         return Functions(generated=generated, _rhs=partial(_rhs_value, generated))
     rhs = jax.custom_jvp(partial(_rhs_value, generated))
     rhs.defjvp(partial(_rhs_tangent, generated), symbolic_zeros=True)
     return Functions(generated=generated, _rhs=rhs)
 
 
-def _rhs_value(generated: Generated, t: Any, y: Any, p: Any) -> Any:
-    return _like(y, called(generated, generated.rhs, t, y, p))
+def _rhs_value(generated: Generated, t: Any, y: Any, p: Any, past: Any = None) -> Any:
+    return _like(y, called(generated, generated.rhs, t, y, p, past))
 
 
 def _rhs_tangent(generated: Generated, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
@@ -213,15 +238,17 @@ def _collect(rows: list[list[Any]], entries: tuple, pattern: tuple, tangent: Any
             rows[i].append(entry * scalars[k])
 
 
-def called(generated: Generated, function: Callable[..., Any], t: Any, y: Any, p: Any) -> Any:
-    """What a generated function gives; a vectorised one takes arrays, and one with networks takes those."""
-    networks = ()
+def called(generated: Generated, function: Callable[..., Any], t: Any, y: Any, p: Any, past: Any = None) -> Any:
+    """What a generated function gives; a vectorised one takes arrays, one with networks or delays takes those too."""
+    rest = ()
     if generated.networks:
         p, modules = p
-        networks = (tuple(map(_of_a_vector, modules)),)
+        rest = (tuple(map(_of_a_vector, modules)),)
+    if past is not None:
+        rest = (*rest, past)
     if generated.vectorised:
-        return function(t, _array(y), _array(p), *networks)
-    return function(t, y, p, *networks)
+        return function(t, _array(y), _array(p), *rest)
+    return function(t, y, p, *rest)
 
 
 def _of_a_vector(network: Any) -> Callable[[Any], Any]:

@@ -26,6 +26,9 @@ _CONSTANTS = (
     "INITIAL",
     "SIZES",
     "NETWORKS",
+    "DELAYED",
+    "LAGS",
+    "HISTORY",
 )
 _LONGEST_COMMENT = 600
 
@@ -101,6 +104,10 @@ def _header(programs: Programs) -> list[str]:
         constants += in_brackets("SIZES = ", [str(size) for size in programs.sizes], "", 0)
     if programs.networks:
         constants += in_brackets("NETWORKS = ", [_quoted(name) for name in programs.networks], "", 0)
+    if programs.delayed:
+        constants += in_brackets("DELAYED = ", [str(pair) for pair in programs.delayed], "", 0)
+        constants += in_brackets("LAGS = ", [_quoted(kind) for kind in programs.lags], "", 0)
+        constants += in_brackets("HISTORY = ", [_quoted(kind) for kind in programs.history], "", 0)
     return [text, *constants]
 
 

@@ -20,8 +20,11 @@ class Generated:
     and return tuples of scalars, some of which may be Python numbers. `dfdt` is `None` for an autonomous system;
     `factorise`, `solve` and `solve_transposed` are `None` where the elimination would be too long, or with a mass
     matrix, or in a `vectorised` module, whose functions take and return arrays. `sizes` says how many numbers each
-    state is; `jac` is `None` where one is a vector. Functions of a module with `networks` take those as their last
-    argument.
+    state is; `jac` is `None` where one is a vector. Functions of a module with `networks` take those after `p`.
+
+    In a module with delays, `rhs` and its derivatives and `observed` take the delayed values as their last argument;
+    `delayed` says for each of them which lag it has and where it stands in the state vector, `lag_kinds` what each lag
+    depends on, `history_kinds` for which states `history` gives values.
     """
 
     text: str
@@ -36,12 +39,17 @@ class Generated:
     vectorised: bool = field(compare=False)
     sizes: tuple[int, ...] = field(compare=False)
     networks: tuple[str, ...] = field(compare=False)
+    delayed: tuple[tuple[int, int], ...] = field(compare=False)
+    lag_kinds: tuple[str, ...] = field(compare=False)
+    history_kinds: tuple[str, ...] = field(compare=False)
     rhs: Callable[..., Scalars] = field(compare=False, repr=False)
     jac: Callable[..., Scalars] | None = field(compare=False, repr=False)
     jac_params: Callable[..., Scalars] | None = field(compare=False, repr=False)
     dfdt: Callable[..., Scalars] | None = field(compare=False, repr=False)
     diffusion: Callable[..., Scalars] | None = field(compare=False, repr=False)
     correction: Callable[..., Scalars] | None = field(compare=False, repr=False)
+    lags: Callable[..., Scalars] | None = field(compare=False, repr=False)
+    history: Callable[..., Scalars] | None = field(compare=False, repr=False)
     observed: Callable[..., Scalars] = field(compare=False, repr=False)
     initial: Callable[..., Scalars] = field(compare=False, repr=False)
     matvec: Callable[..., Scalars] | None = field(compare=False, repr=False)
@@ -83,12 +91,17 @@ def load(text: str) -> Generated:
         vectorised=names.get("VECTORISED", False),
         sizes=names.get("SIZES", (1,) * len(names["STATES"])),
         networks=names.get("NETWORKS", ()),
+        delayed=names.get("DELAYED", ()),
+        lag_kinds=names.get("LAGS", ()),
+        history_kinds=names.get("HISTORY", ()),
         rhs=names["rhs"],
         jac=names.get("jac"),
         jac_params=names.get("jac_params"),
         dfdt=names.get("dfdt"),
         diffusion=names.get("diffusion"),
         correction=names.get("correction"),
+        lags=names.get("lags"),
+        history=names.get("history"),
         observed=names["observed"],
         initial=names["initial"],
         matvec=names.get("matvec"),

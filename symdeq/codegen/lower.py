@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import sympy as sp
 
@@ -24,7 +26,7 @@ from symdeq.codegen.program import (
     without_dead,
 )
 from symdeq.codegen.vectorise import vectorise
-from symdeq.model import Guess, Stage, System, TimeDerivative, shape_of, t
+from symdeq.model import Guess, Lagged, Stage, System, TimeDerivative, shape_of, t
 from symdeq.passes.noise_kind import correction
 
 # Operations of right-hand side and Jacobian up to which straight-line code over scalars compiles in a second or two.
@@ -77,6 +79,7 @@ def lower(system: System) -> Programs:
         )
     functions.append(flow.program("observed", "The observed quantities.", flow.body, observed))
     functions.extend(_noise(system))
+    functions.extend(_delays(system))
     initial, kinds = _initial(system)
     functions.append(initial)
     many = functions[0].operations + functions[1].operations > MOST_SCALAR_OPERATIONS
@@ -98,6 +101,7 @@ def lower(system: System) -> Programs:
         functions=tuple(functions),
         vectorised=vectorised,
         networks=_names_of(system),
+        **_slots(system),
     )
 
 
@@ -120,6 +124,7 @@ def _arrays(system: System, flow: _Flow) -> Programs:
         replace(flow.program("rhs", "The right-hand sides.", flow.body, flow.targets), sizes=sizes),
         flow.program("observed", "The observed quantities.", flow.body, observed),
         replace(initial, sizes=sizes),
+        *(replace(p, sizes=sizes) if p.name == "history" else p for p in _delays(system)),
     ]
     functions = [share(program) for program in functions]
     for program in functions:
@@ -136,6 +141,7 @@ def _arrays(system: System, flow: _Flow) -> Programs:
         functions=tuple(functions),
         vectorised=True,
         networks=_names_of(system),
+        **_slots(system),
     )
 
 
@@ -153,6 +159,45 @@ def _noise(system: System) -> list[Program]:
         summary = "Itô's drift less that of Stratonovich."
         programs.append(flow.program("correction", summary, flow.body, flow.extras))
     return programs
+
+
+def _lagged(system: System) -> tuple[Lagged, ...]:
+    """The delayed values in the order of the argument `past`: lag by lag."""
+    return tuple(symbol for lag in system.delays for symbol in lag.lagged)
+
+
+def _slots(system: System) -> dict[str, Any]:
+    """Where the numbers of `past` are found: the lag, and the place in the state vector; and what is known of both."""
+    assert system.structure is not None
+    first = dict(zip(system.states, itertools.accumulate((s.size for s in system.states), initial=0), strict=False))
+    return {
+        "delayed": tuple(
+            (i, first[symbol.state] + k)
+            for i, lag in enumerate(system.delays)
+            for symbol in lag.lagged
+            for k in range(symbol.size)
+        ),
+        "lags": system.structure.lags,
+        "history": tuple("given" if s in {e.lhs for e in system.history} else "missing" for s in system.states)
+        if system.delays
+        else (),
+    }
+
+
+def _delays(system: System) -> list[Program]:
+    """How far the equations look back, and what was before the start."""
+    if not system.delays:
+        return []
+    flow = _Flow(system, tuple(lag.expression for lag in system.delays))
+    lags = flow.program("lags", "How far back the delayed values are looked up.", flow.body, flow.extras)
+    given = {e.lhs: e.rhs for e in system.history}
+    summary = "The states before the start, 0 where HISTORY says that they were not given."
+    named = [Assignment(_symbol(f"{s}(before)"), given.get(s, sp.Integer(0))) for s in system.states]
+    body, _ = guard(with_calls(named))
+    inputs = tuple(part for part in flow.inputs if part[0] not in ("y", "past"))
+    outputs = tuple(line.target for line in named)
+    history = Program(name="history", summary=summary, inputs=inputs, body=body, outputs=outputs)
+    return [replace(lags, inputs=tuple(part for part in lags.inputs if part[0] != "past")), history]
 
 
 def _names_of(system: System) -> tuple[str, ...]:
@@ -173,6 +218,8 @@ def lower_expressions(system: System, expressions: Iterable[sp.Expr], name: str 
     _check_analysed(system)
     flow = _Flow(system, tuple(expressions))
     program = share(flow.program(name, "The expressions asked for.", flow.body, flow.extras))
+    if not set(_lagged(system)) & {*program.outputs}.union(*(line.needs for line in program.body)):
+        program = replace(program, inputs=tuple(part for part in program.inputs if part[0] != "past"))
     verify(program)
     return program
 
@@ -185,6 +232,8 @@ class _Flow:
         self.inputs: tuple[Argument, ...] = (("t", t), ("y", system.states), ("p", system.params))
         if system.networks:
             self.inputs += (("networks", tuple(map(_symbol, _names_of(system)))),)
+        if system.delays:
+            self.inputs += (("past", _lagged(system)),)
         self.targets = tuple(
             _symbol(f"D({state})" if equation.lhs != 0 else f"residual({state})")
             for state, equation in zip(system.states, system.equations, strict=True)
@@ -196,7 +245,8 @@ class _Flow:
         rates = {d: s for d, s in rates.items() if d not in {line.target for line in lines}}
         for symbol, expression in zip(self.extras, extras, strict=True):
             expression = sp.sympify(expression.xreplace(rates), strict=True)
-            _check_known(expression, {t, *system.states, *system.params, *(line.target for line in lines)}, system)
+            known = {t, *system.states, *system.params, *_lagged(system), *(line.target for line in lines)}
+            _check_known(expression, known, system)
             lines.append(Assignment(symbol, expression))
         self.body, self.guards = guard(with_calls(lines))
 

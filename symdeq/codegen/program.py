@@ -206,6 +206,9 @@ class Programs:
     - `functions`: the Programs.
     - `vectorised`: whether they are array code, whose functions take and return arrays.
     - `networks`: the names of the networks that are called.
+    - `delayed`: for each number of the argument `past`, its lag and its place in the state vector.
+    - `lags`: for each lag what it depends on: `"constant"`, `"time"` or `"state"`.
+    - `history`: for each state of a system with delays `"given"` or `"missing"`.
     """
 
     name: str
@@ -219,6 +222,9 @@ class Programs:
     functions: tuple[Program, ...]
     vectorised: bool = False
     networks: tuple[str, ...] = ()
+    delayed: tuple[tuple[int, int], ...] = ()
+    lags: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -11,6 +11,13 @@ from symdeq.model.declare import parameter as parameter
 from symdeq.model.declare import parameters as parameters
 from symdeq.model.declare import state as state
 from symdeq.model.declare import states as states
+from symdeq.model.delays import DelayedValue as DelayedValue
+from symdeq.model.delays import Lag as Lag
+from symdeq.model.delays import Lagged as Lagged
+from symdeq.model.delays import LagKind as LagKind
+from symdeq.model.delays import Samples as Samples
+from symdeq.model.delays import delay as delay
+from symdeq.model.delays import delayed_in as delayed_in
 from symdeq.model.derivative import D as D
 from symdeq.model.equations import Eq as Eq
 from symdeq.model.equations import Equation as Equation

@@ -6,6 +6,7 @@ network with equal arguments are one call, which is evaluated once.
 
 from __future__ import annotations
 
+import itertools
 import numbers
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,9 @@ import sympy as sp
 from sympy.printing.precedence import PRECEDENCE
 
 from symdeq._errors import ModelError, UnsupportedError
+
+# Tells apart networks of one name.
+SERIAL = itertools.count(1)
 
 
 class _OutOfRange(ModelError, IndexError):

@@ -12,6 +12,7 @@ from sympy.core.function import AppliedUndef
 from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.blocks import networks_in, shape_of
 from symdeq.model.declare import check_initial_value
+from symdeq.model.delays import check_delays
 from symdeq.model.equations import Equation, shown
 from symdeq.model.functions import unsupported
 from symdeq.model.noise import Brownian, WhiteNoise
@@ -30,6 +31,8 @@ def check_declared(system: System) -> None:
         _check_declared_symbols(equation, system)
         _check_noise(equation, system)
         _check_functions(equation)
+    for equation in system.history:
+        _check_functions(equation)
     check_shapes(system)
     _check_not_trivial(system.equations)
     check_composed(system)
@@ -41,6 +44,7 @@ def check_composed(system: System) -> None:
     _check_names(system)
     _check_not_twice(system.equations)
     _check_initial(system)
+    check_delays(system)
     if system.time_unit is not None or any(symbol.unit for symbol in (*system.states, *system.params)):
         from symdeq.model.units import check_units, parse_unit
 
@@ -117,7 +121,7 @@ def _check_noise(equation: Equation, system: System) -> None:
 
 def check_shapes(system: System) -> None:
     """Raise `ModelError` where vectors of different lengths meet, or a vector stands for a number."""
-    for equation in (*system.equations, *system.observed):
+    for equation in (*system.equations, *system.observed, *system.history):
         try:
             left, right = shape_of(equation.lhs), shape_of(equation.rhs)
         except ModelError as error:
@@ -199,17 +203,14 @@ def _check_names(system: System) -> None:
 
 
 def _check_networks(system: System, taken: set[str]) -> None:
-    networks = networks_in(*(side for e in (*system.equations, *system.observed) for side in (e.lhs, e.rhs)))
+    written = (*system.equations, *system.observed, *system.history)
+    networks = networks_in(*(side for e in written for side in (e.lhs, e.rhs)))
     for i, network in enumerate(networks):
         other = networks[i - 1]
         if i and other.name == network.name:
             raise ModelError(
                 f"Two different networks are named `{network.name}`.",
-                where="\n".join(
-                    e.located
-                    for e in (*system.equations, *system.observed)
-                    if {network, other} & set(networks_in(e.lhs, e.rhs))
-                ),
+                where="\n".join(e.located for e in written if {network, other} & set(networks_in(e.lhs, e.rhs))),
                 remedy="declare it once, or give one of them another name",
             )
         if network.name in taken:

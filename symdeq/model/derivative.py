@@ -7,8 +7,10 @@ from typing import Any
 
 import sympy as sp
 
-from symdeq._errors import ModelError
+from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.blocks import Component
+from symdeq.model.delayed import DelayedValue
+from symdeq.model.delays import Lagged
 from symdeq.model.noise import Brownian, WhiteNoise
 from symdeq.model.symbols import Parameter, State, Time, TimeDerivative, replaced, t
 from symdeq.model.values import number_or_expression
@@ -45,6 +47,7 @@ def total_derivative(expression: sp.Expr) -> sp.Expr:
     if isinstance(expression, Brownian):
         return WhiteNoise(brownian=expression)
     _check_no_noise(expression)
+    _check_no_delay(expression)
     # One number of a vector is a variable of its own: its derivative is that number of the vector's derivative.
     numbers = {part: sp.Dummy(real=True) for part in sorted(expression.atoms(Component), key=str)}
     expression = replaced(expression, numbers)
@@ -60,6 +63,14 @@ def total_derivative(expression: sp.Expr) -> sp.Expr:
                 remedy=f'declare it: {symbol} = sd.state("{symbol}", ...) or sd.parameter("{symbol}", ...)',
             )
     return replaced(sp.Add(*parts), back)
+
+
+def _check_no_delay(expression: sp.Expr) -> None:
+    if expression.has(DelayedValue) or any(isinstance(s, Lagged) for s in expression.free_symbols):
+        raise UnsupportedError(
+            f"The derivative D({expression}) is a delayed derivative, which makes an equation neutral.",
+            remedy="write the derivative out in the equation of that state, or delay D(x) where D(x, 2) stands too",
+        )
 
 
 def _check_no_noise(expression: sp.Expr) -> None:

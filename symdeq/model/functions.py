@@ -8,6 +8,7 @@ from sympy.functions.special.error_functions import Ei, erf, erfc, erfinv, expin
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or, Xor
 
 from symdeq.model.blocks import Component, Network, NetworkOutputs, NetworkValue, Numbers
+from symdeq.model.delayed import DelayedValue
 
 ELEMENTARY: frozenset[type] = frozenset(
     {
@@ -36,7 +37,7 @@ SPECIAL: frozenset[type] = frozenset(
         ),
     }
 )
-BLOCKS: frozenset[type] = frozenset({NetworkValue, NetworkOutputs, Component, Numbers})
+BLOCKS: frozenset[type] = frozenset({NetworkValue, NetworkOutputs, Component, Numbers, DelayedValue})
 CONDITIONS: frozenset[type] = frozenset({sp.Gt, sp.Ge, sp.Lt, sp.Le, sp.Eq, sp.Ne, And, Or, Not, Xor, sp.ITE})
 SUPPORTED: frozenset[type] = ELEMENTARY | SPECIAL | CONDITIONS
 

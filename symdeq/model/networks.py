@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import numbers
 from typing import Any
 
 from symdeq._errors import ModelError
-from symdeq.model.blocks import Network, NetworkOutputs
+from symdeq.model.blocks import SERIAL, Network, NetworkOutputs
 from symdeq.model.declare import check_name
 from symdeq.model.values import number_or_expression
-
-_SERIAL = itertools.count(1)
 
 
 class Neural:
@@ -43,7 +40,7 @@ class Neural:
         elif isinstance(outputs, bool) or not isinstance(outputs, numbers.Integral) or outputs < 1:
             raise ModelError(f"The outputs of the network `{name}` must be a whole number from 1 on, not {outputs!r}.")
         self.name, self.module = name, module
-        self.symbol = Network(name, int(outputs), next(_SERIAL), module)
+        self.symbol = Network(name, int(outputs), next(SERIAL), module)
 
     def __call__(self, *inputs: Any) -> NetworkOutputs:
         if not inputs:

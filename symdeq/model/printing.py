@@ -22,6 +22,8 @@ def to_text(system: System) -> str:
         lines += [f"  subsystem {part.name}", *(f"  {line}" for line in to_text(part).splitlines()[1:])]
     if system.observed:
         lines += ["  observed", *(f"    {equation}" for equation in system.observed)]
+    if system.history:
+        lines += ["  history", *(f"    {e.lhs} = {shown(e.rhs)} before t0" for e in system.history)]
     lines += ["  states", *(f"    {line}" for line in _states(system))]
     if system.params:
         lines += ["  parameters"]

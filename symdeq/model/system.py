@@ -15,6 +15,7 @@ from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model.blocks import Network, Numbers, networks_in, shape_of
 from symdeq.model.checks import check_declared
 from symdeq.model.declare import check_name, initial_value
+from symdeq.model.delays import Lag, LagKind, histories
 from symdeq.model.equations import Equation
 from symdeq.model.noise import Calculus, Noise, NoiseKind
 from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, TimeDerivative, symbols_in
@@ -55,6 +56,7 @@ class Structure:
     invariants: tuple[Invariant, ...]
     noise: NoiseKind
     blocks: tuple[tuple[int, ...], ...]  # strongly connected components of the Jacobian, in an order to solve them
+    lags: tuple[LagKind, ...] = ()  # what each of the system's delays depends on
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class System:
     - `observed`: quantities by name, `{"total": x + y}`: not solved for, computed from the solution.
     - `initial`: initial values by symbol, over those declared with the states: numbers, expressions in parameters,
         `sd.guess(v)`; the way to give one for a derivative: `{D(x): 0.0}`.
+    - `history`: what delayed states were before the start, by symbol: numbers, expressions of `t` and of parameters, or
+        data as a pair `(times, values)` of arrays; default the initial value, as a constant.
     - `calculus`: what `D(W)` of a Brownian motion means, `"ito"` (default) or `"stratonovich"`.
     - `time_unit`: the unit of `t`, which makes units of derivatives checkable; default `None`.
 
@@ -90,7 +94,8 @@ class System:
     networks: tuple[Network, ...] = ()
     calculus: Calculus = "ito"
     noise: tuple[Noise, ...] = ()
-    delays: tuple[Any, ...] = ()
+    history: tuple[Equation, ...] = ()
+    delays: tuple[Lag, ...] = ()
     events: tuple[Any, ...] = ()
     stage: Stage = Stage.DECLARED
     structure: Structure | None = None
@@ -110,7 +115,8 @@ class System:
             networks: tuple[Network, ...] = (),
             calculus: Calculus = "ito",
             noise: tuple[Noise, ...] = (),
-            delays: tuple[Any, ...] = (),
+            history: Mapping[Any, Any] | tuple[Equation, ...] = (),
+            delays: tuple[Lag, ...] = (),
             events: tuple[Any, ...] = (),
             stage: Stage = Stage.DECLARED,
             structure: Structure | None = None,
@@ -126,15 +132,17 @@ class System:
         declare("initial", _initial(self.initial))
         if self.noise:
             raise ModelError("Noise is written into the equations.", remedy='W = sd.brownian("W"); ... + s*D(W)')
-        for later in ("delays", "events"):
-            if getattr(self, later):
-                raise UnsupportedError(f"System(..., {later}=...) is not available in this version of symdeq.")
+        if self.delays:
+            raise ModelError("Delays are written into the equations.", remedy="sd.delay(x, tau)")
+        if self.events:
+            raise UnsupportedError("System(..., events=...) is not available in this version of symdeq.")
+        declare("history", histories(self.history))
         if self.calculus not in ("ito", "stratonovich"):
             raise ModelError(f'calculus must be "ito" or "stratonovich", not {self.calculus!r}.')
         states, params = _collect(self)
         declare("states", states)
         declare("params", params)
-        declare("networks", networks_of(self.equations, self.observed))
+        declare("networks", networks_of(self.equations, self.observed, self.history))
         check_declared(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -240,7 +248,7 @@ def _initial(initial: Any) -> tuple[tuple[ModelSymbol, sp.Expr | Guess | None], 
 
 def _collect(system: System) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
     """The symbols of a newly written system, without those of its subsystems; a replaced one keeps the order it had."""
-    states, params = collect(system.equations, system.observed, system.initial)
+    states, params = collect(system.equations, system.observed, system.initial, system.history)
     prefixes = tuple(f"{part.name}." for part in system.subsystems)
 
     def own(found: tuple, before: tuple) -> tuple:
@@ -251,21 +259,22 @@ def _collect(system: System) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
     return own(states, system.states), own(params, system.params)
 
 
-def networks_of(equations: tuple[Equation, ...], observed: tuple[Equation, ...]) -> tuple[Network, ...]:
+def networks_of(*groups: tuple[Equation, ...]) -> tuple[Network, ...]:
     """The networks that equations call, by name."""
-    return networks_in(*(side for e in (*equations, *observed) for side in (e.lhs, e.rhs)))
+    return networks_in(*(side for group in groups for e in group for side in (e.lhs, e.rhs)))
 
 
 def collect(
     equations: tuple[Equation, ...],
     observed: tuple[Equation, ...],
     initial: tuple[tuple[ModelSymbol, sp.Expr | Guess | None], ...],
+    history: tuple[Equation, ...] = (),
 ) -> tuple[tuple[State, ...], tuple[Parameter, ...]]:
     """The unknowns and the parameters that anything refers to, each in the order of declaration."""
     symbols: set[sp.Basic] = set()
     for equation in equations:
         symbols |= equation.symbols
-    for equation in observed:
+    for equation in (*observed, *history):
         symbols |= equation.rhs.free_symbols
     for symbol, value in initial:
         symbols |= {symbol} | symbols_in(value)

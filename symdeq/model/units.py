@@ -17,6 +17,7 @@ from sympy.physics.units.systems.si import SI, dimsys_SI
 
 from symdeq._errors import ModelError
 from symdeq.model.blocks import Component, NetworkValue
+from symdeq.model.delayed import DelayedValue
 from symdeq.model.equations import Equation
 from symdeq.model.symbols import ModelSymbol, Time, TimeDerivative
 
@@ -174,6 +175,11 @@ def _unit_of(expression: sp.Basic, equation: Equation, time_unit: str | None) ->
         return ONE
     if isinstance(expression, NetworkValue):  # which may take and give anything
         return None
+    if isinstance(expression, DelayedValue):
+        lag = None if expression.lag.is_number else recurse(expression.lag)
+        if lag is not None and time_unit is not None and not lag.fits(parse_unit(time_unit)):
+            raise _mismatch(f"The lag in `{expression}` has the unit {lag.text}, and time {time_unit}.", equation)
+        return recurse(expression.value)
     if isinstance(expression, Component):
         return recurse(expression.vector)
     if expression.args:  # every other function takes and gives pure numbers

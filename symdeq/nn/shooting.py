@@ -14,6 +14,7 @@ from symdeq._errors import ModelError
 from symdeq._values import concrete
 from symdeq.nn.layer import ODELayer
 from symdeq.nn.neural_ode import NeuralODE
+from symdeq.solve.dde import refuse_delays
 
 
 class MultipleShooting(eqx.Module):
@@ -54,6 +55,7 @@ class MultipleShooting(eqx.Module):
                 "Multiple shooting needs a layer whose inputs are the states and nothing else.",
                 remedy=f"inputs=[{', '.join(s.name for s in model.states)}]; parameters are trained all the same",
             )
+        refuse_delays(model, "multiple shooting")
         if not isinstance(inner.t0, float):
             raise ModelError("Multiple shooting needs a start that is a number.", remedy="t0=0.0")
         known = _times(times, inner.t0)

@@ -12,9 +12,9 @@ from sympy.polys.domains import QQ
 from sympy.polys.matrices import DomainMatrix
 
 from symdeq._errors import UnsupportedError
-from symdeq.model import Invariant, NoiseKind, Stage, State, Structure, System
+from symdeq.model import Invariant, Lagged, LagKind, NoiseKind, Stage, State, Structure, System
 from symdeq.model.algebra import multiplied_out
-from symdeq.model.symbols import Time
+from symdeq.model.symbols import Time, replaced
 from symdeq.passes.matching import ordered_blocks
 from symdeq.passes.noise_kind import kind, matrix
 
@@ -45,6 +45,7 @@ def analyse(system: System) -> System:
         autonomous=not any(isinstance(s, Time) for symbols in reached for s in symbols),
         invariants=_kept_by_noise(system, _invariants(system, mass)),
         noise=_noise(system, mass),
+        lags=_lags(system, mass),
         blocks=tuple(map(tuple, ordered_blocks([[j for j in row if j != i] for i, row in enumerate(needs)]))),
     )
     return system.replace(structure=structure, stage=Stage.ANALYSED)
@@ -72,7 +73,7 @@ def _linear(system: System, position: dict[sp.Basic, int]) -> frozenset[tuple[in
         symbols = equation.rhs.free_symbols
         if observed.keys() & symbols:
             continue
-        moving = frozenset(s for s in symbols if isinstance(s, State | Time))
+        moving = frozenset(s for s in symbols if isinstance(s, State | Time | Lagged))
         constant = moving & position.keys() - _varying(equation.rhs, moving)
         found |= {(i, position[state]) for state in constant}
     return frozenset(found)
@@ -104,6 +105,34 @@ def _noise(system: System, mass: tuple[int, ...]) -> NoiseKind:
             remedy="solve the algebraic equations for their unknowns",
         )
     return kind(system)
+
+
+def _lags(system: System, mass: tuple[int, ...]) -> tuple[LagKind, ...]:
+    """What each lag depends on, through the observed quantities."""
+    if not system.delays:
+        return ()
+    if not all(mass):
+        raise UnsupportedError(
+            f"System `{system.name}` has delays, and equations that determine unknowns only implicitly.",
+            where="\n".join(e.located for e in system.equations if e.lhs == 0),
+            remedy="solve them for their unknowns",
+        )
+    observed: dict[sp.Basic, sp.Expr] = {e.lhs: e.rhs for e in system.observed}
+    kinds: list[LagKind] = []
+    for lag in system.delays:
+        expression = lag.expression
+        while found := expression.free_symbols & observed.keys():
+            expression = replaced(expression, {s: observed[s] for s in found})
+        symbols = expression.free_symbols
+        if any(isinstance(s, Lagged) for s in symbols):
+            raise UnsupportedError(
+                f"The lag {lag.expression} depends on delayed values.",
+                where=", ".join(map(str, lag.lagged)),
+                remedy="write a lag of the present states, of `t` and of parameters",
+            )
+        of_states = any(isinstance(s, State) for s in symbols)
+        kinds.append("state" if of_states else "time" if any(isinstance(s, Time) for s in symbols) else "constant")
+    return tuple(kinds)
 
 
 def _kept_by_noise(system: System, invariants: tuple[Invariant, ...]) -> tuple[Invariant, ...]:

@@ -36,10 +36,11 @@ def flatten(system: System) -> System:
     return system.replace(
         equations=(*lowering.equations, *(_without_cancelled(e.subs(lowering.replacements)) for e in equations)),
         observed=tuple(_without_cancelled(e.subs(lowering.replacements)) for e in observed),
+        history=_lowered_history(merged.history, lowering),
         subsystems=(),
         states=states,
         params=merged.params,
-        networks=networks_of(merged.equations, merged.observed),
+        networks=networks_of(merged.equations, merged.observed, merged.history),
         initial=(
             *((state, given.get(state, state.initial)) for state in states),
             *((symbol, value) for symbol, value in given.items() if isinstance(symbol, TimeDerivative)),
@@ -55,6 +56,7 @@ class _Merged:
 
     equations: tuple[Equation, ...]
     observed: tuple[Equation, ...]
+    history: tuple[Equation, ...]
     initial: _Initial
     states: tuple[State, ...]
     params: tuple[Parameter, ...]
@@ -63,7 +65,7 @@ class _Merged:
 
 def _merged(system: System, prefix: str = "") -> _Merged:
     symbols: set[ModelSymbol] = {*system.states, *system.params, *dict(system.initial)}
-    for equation in (*system.equations, *system.observed):
+    for equation in (*system.equations, *system.observed, *system.history):
         symbols |= {s for s in equation.symbols if isinstance(s, ModelSymbol)}
     renames: dict[sp.Basic, sp.Basic] = {}
     if prefix:
@@ -74,6 +76,7 @@ def _merged(system: System, prefix: str = "") -> _Merged:
     result = _Merged(
         equations=tuple(e.subs(renames) for e in system.equations),
         observed=tuple(e.subs(renames) for e in system.observed),
+        history=tuple(e.subs(renames) for e in system.history),
         initial={renames.get(s, s): replaced(value, renames) for s, value in system.initial},  # pyright: ignore[reportArgumentType]
         states=tuple(renames.get(s, s) for s in system.states),  # pyright: ignore[reportArgumentType]
         params=tuple(renames.get(s, s) for s in system.params),  # pyright: ignore[reportArgumentType]
@@ -96,6 +99,7 @@ def _merged(system: System, prefix: str = "") -> _Merged:
         result = _Merged(
             equations=result.equations + inner.equations,
             observed=result.observed + inner.observed,
+            history=_outermost(result.history + inner.history),
             initial={**inner.initial, **result.initial},  # what is said further out counts
             states=result.states + inner.states,
             params=result.params + inner.params,
@@ -106,12 +110,17 @@ def _merged(system: System, prefix: str = "") -> _Merged:
 
 def _params_in(system: System) -> tuple[Parameter, ...]:
     """The parameters of a system's initial values; those of its subsystems are not among its own."""
-    return collect(system.equations, system.observed, system.initial)[1]
+    return collect(system.equations, system.observed, system.initial, system.history)[1]
+
+
+def _outermost(history: tuple[Equation, ...]) -> tuple[Equation, ...]:
+    """Of several histories of one state the first, which was said furthest out."""
+    return tuple({e.lhs: e for e in reversed(history)}[s] for s in dict.fromkeys(e.lhs for e in history))
 
 
 def _checked(merged: _Merged, system: System) -> _Merged:
     """Checked like a newly written system, now that connections are in place; only what is used stays."""
-    states, params = collect(merged.equations, merged.observed, tuple(merged.initial.items()))
+    states, params = collect(merged.equations, merged.observed, tuple(merged.initial.items()), merged.history)
     known, used = set(merged.states), set(params)
     declared = set(merged.params)
     merged = replace(
@@ -123,6 +132,7 @@ def _checked(merged: _Merged, system: System) -> _Merged:
         system.replace(
             equations=merged.equations,
             observed=merged.observed,
+            history=merged.history,
             initial=tuple(merged.initial.items()),
             states=merged.states,
             params=merged.params,
@@ -221,6 +231,17 @@ def _lowered_initial(initial: _Initial, lowering: _Lowering) -> _Initial:
             )
         given[lowering.replacements.get(symbol, symbol)] = value  # pyright: ignore[reportArgumentType]
     return given
+
+
+def _lowered_history(history: tuple[Equation, ...], lowering: _Lowering) -> tuple[Equation, ...]:
+    """The histories by state; those of derivatives follow from that of the state where they are not given."""
+    given = {e.lhs: e for e in history}
+    for symbol in [e.lhs for e in history if isinstance(e.lhs, State)]:
+        for derivative in lowering.replacements:
+            if isinstance(derivative, TimeDerivative) and derivative.state == symbol and derivative not in given:
+                given[derivative] = Equation(derivative, D(given[symbol].rhs, derivative.order))
+    kept = {lowering.replacements.get(symbol, symbol): e for symbol, e in given.items()}
+    return tuple(Equation(s, e.rhs, e.origins) for s, e in kept.items() if isinstance(s, State))  # pyright: ignore
 
 
 def _ordinal(k: int) -> str:

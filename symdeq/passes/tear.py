@@ -14,6 +14,7 @@ from symdeq.model import Equation, Guess, ModelSymbol, Parameter, Stage, State, 
 from symdeq.model.algebra import linear_parts
 from symdeq.model.symbols import like
 from symdeq.passes.blocks import solve_block
+from symdeq.passes.earlier import without_eliminated
 from symdeq.passes.matching import cheapest_matching, incidence, ordered_blocks, unknowns
 
 _Initial = dict[ModelSymbol, sp.Expr | Guess | None]
@@ -100,7 +101,7 @@ class _Work:
             if _is_alias(value) and symbol not in wanted:
                 rename[symbol] = value
         implicit = {s: e.subs(rename) for s, e in self.implicit.items()}
-        return self._assembled(integrated, implicit, observed)
+        return without_eliminated(self._assembled(integrated, implicit, observed), rename)
 
     def _assembled(self, integrated: dict, implicit: dict, observed: list[Equation]) -> System:
         system = self.system

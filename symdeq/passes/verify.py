@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from symdeq._errors import VerificationError
-from symdeq.model import ModelSymbol, Stage, State, System, TimeDerivative, WhiteNoise
+from symdeq.model import Lagged, ModelSymbol, Stage, State, System, TimeDerivative, WhiteNoise
 from symdeq.model.symbols import Time, symbols_in
 
 
@@ -34,6 +34,7 @@ def _verify_flat(system: System) -> None:
     for symbol, value in system.initial:
         _demand(symbols_in(value) <= params, system, "the start of {} contains more than parameters", symbol)
     known: set[sp.Basic] = set(symbols)
+    lagged = {symbol for lag in system.delays for symbol in lag.lagged}
     for equation in (*system.equations, *system.observed):
         for symbol in equation.symbols:
             _demand(isinstance(symbol, ModelSymbol), system, "{} is not declared", symbol)
@@ -41,13 +42,17 @@ def _verify_flat(system: System) -> None:
                 _demand(symbol.order == 1 and symbol.state in known, system, "{} is not of first order", symbol)
             elif isinstance(symbol, WhiteNoise):
                 _demand(system.stage < Stage.NOISE_SPLIT, system, "{} was not split off", symbol)
+            elif isinstance(symbol, Lagged):
+                _demand(symbol in lagged, system, "{} is in no slot of the history", symbol)
             else:
                 _demand(isinstance(symbol, Time) or symbol in known, system, "{} is not among the symbols", symbol)
 
 
 def _verify_torn(system: System) -> None:
     _demand(len(system.equations) == len(system.states), system, "there is not one equation a state")
-    defined: set[sp.Basic] = {*system.states, *system.params}
+    lagged = {symbol for lag in system.delays for symbol in lag.lagged}
+    _demand({s.state for s in lagged} <= set(system.states), system, "a delayed state is not among the states")
+    defined: set[sp.Basic] = {*system.states, *system.params, *lagged}
     for equation in system.observed:
         missing = {s for s in equation.rhs.free_symbols if not isinstance(s, Time)} - defined
         _demand(not missing, system, "{} uses {} before it is defined", equation, missing)
@@ -71,6 +76,7 @@ def _verify_analysed(system: System) -> None:
     entries = structure.sparsity
     _demand(list(entries) == sorted(set(entries)), system, "the non-zeros of the Jacobian are not in order")
     _demand(all(0 <= i < n and 0 <= j < n for i, j in entries), system, "a non-zero is outside the Jacobian")
+    _demand(len(structure.lags) == len(system.delays), system, "there is not one kind a lag")
     _demand(structure.linear <= set(entries), system, "a linear entry is not a non-zero of the Jacobian")
     _demand(
         sorted(i for block in structure.blocks for i in block) == list(range(n)),

@@ -14,7 +14,7 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import And, Boolean, Not, Or, Xor
 
 from symdeq._errors import ModelError
-from symdeq.model import Component, Network, NetworkOutputs, NetworkValue, Numbers, shape_of
+from symdeq.model import Component, DelayedValue, Network, NetworkOutputs, NetworkValue, Numbers, delay, shape_of
 from symdeq.model.functions import BLOCKS, SUPPORTED
 from symdeq.saving.fields import damaged
 
@@ -75,11 +75,19 @@ def _network_value(network: Network, index: sp.Integer, along: sp.Tuple, *inputs
     return NetworkValue(network, index, along, *inputs)
 
 
+def _delayed(value: sp.Expr, lag: sp.Expr) -> DelayedValue:
+    made = delay(value, lag)
+    if not isinstance(made, DelayedValue):
+        raise damaged(f"`{value}` is delayed by {lag}")
+    return made
+
+
 # Where a class leaves it to others to check positions.
 _CHECKED: dict[type, Callable[..., Any]] = {
     Component: _component,
     NetworkValue: _network_value,
     NetworkOutputs: _network_value,
+    DelayedValue: _delayed,
 }
 _TAKES: dict[type, tuple[tuple[Any, ...], int]] = {
     **dict.fromkeys((sp.Add, sp.Mul, sp.Pow, sp.Max, sp.Min, sp.Gt, sp.Ge, sp.Lt, sp.Le), ((sp.Expr,), 2)),
@@ -93,6 +101,7 @@ _TAKES: dict[type, tuple[tuple[Any, ...], int]] = {
     NetworkOutputs: ((Network, sp.Integer, sp.Tuple, sp.Expr), 4),
     Component: ((sp.Expr, sp.Integer), 2),
     Numbers: ((sp.Number,), 1),
+    DelayedValue: ((sp.Expr,), 2),
     sp.Tuple: ((sp.Expr,), 0),
 }
 OPERATIONS: dict[str, Operation] = {

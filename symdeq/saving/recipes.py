@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from symdeq._interpolated import Interpolated
 from symdeq.saving.fields import checked, damaged, field
 
 _IDENTITY = inspect.signature(eqx.nn.MLP.__init__).parameters["final_activation"].default
@@ -42,6 +43,8 @@ def recipe(module: Any) -> dict[str, Any] | None:
             "out_features": module.out_features,
             "use_bias": module.use_bias,
         }
+    elif type(module) is Interpolated:
+        made = {"class": "symdeq.Interpolated", "samples": len(module.times)}
     else:
         return None
     # A part may have been exchanged after it was built.
@@ -92,6 +95,9 @@ def build(made: dict[str, Any], most: int | None = None) -> Any:
         sizes = {name: _size(made, name) for name in ("in_features", "out_features")}
         bias = field(made, "use_bias", bool, "a network")
         return eqx.filter_eval_shape(partial(eqx.nn.Linear, **sizes, use_bias=bias, key=jax.random.key(0)))
+    if kind == "symdeq.Interpolated":
+        shape = jax.ShapeDtypeStruct((max(2, _whole(made, "samples")),), jnp.result_type(float))
+        return Interpolated(shape, shape)  # pyright: ignore[reportArgumentType]
     if kind != "equinox.nn.MLP":
         raise damaged(f"a network is of the unknown class {kind[:40]!r}")
     sizes = {name: _size(made, name) for name in ("in_size", "out_size")}

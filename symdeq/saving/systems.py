@@ -17,7 +17,9 @@ from symdeq.saving.fields import as_line, checked, damaged, field, line, listed,
 from symdeq.saving.symbols import SymbolWriter, check_initial
 
 # What is saved of a system, and what follows from that.
-_SAVED = {"equations", "name", "subsystems", "observed", "initial", "time_unit", "calculus", "states", "params"}
+_SAVED = {"equations", "name", "subsystems", "observed", "initial", "time_unit", "calculus", "states", "params"} | {
+    "history"
+}
 _FOLLOWS = {"networks", "stage", "structure"}
 
 
@@ -58,6 +60,7 @@ def to_data(system: System, symbols: SymbolWriter, networks: NetworkTable, prefi
         "name": system.name,
         "time_unit": system.time_unit,
         **({} if system.calculus == "ito" else {"calculus": system.calculus}),
+        **({"history": [equation(e) for e in system.history]} if system.history else {}),
         "states": [symbols.position(s) for s in system.states],
         "params": [symbols.position(p) for p in system.params],
         "equations": [equation(e) for e in system.equations],
@@ -121,6 +124,7 @@ def read_system(data: Any, tables: Tables) -> System:
         observed=tuple(map(equation, field(data, "observed", list, of))),
         initial=tuple(map(initial, listed(field(data, "initial", list, of), list, "initial values"))),
         time_unit=field(data, "time_unit", (str, type(None)), of),
+        history=tuple(map(equation, checked(data.get("history", []), list, "a history"))),
         calculus=calculus,
     )
     states: Any = tuple(symbol(place, State) for place in field(data, "states", list, of))

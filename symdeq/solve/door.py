@@ -20,7 +20,7 @@ from symdeq._errors import ModelError, SymdeqWarning
 from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
-from symdeq.solve import sde
+from symdeq.solve import dde, sde
 from symdeq.solve.gradient import ByColumns, adjoint_of
 from symdeq.solve.method import Method, choose
 from symdeq.solve.ode import elimination_of
@@ -47,6 +47,8 @@ class Request(eqx.Module):
     key: Any
     method: Method = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
+    capacity: int = eqx.field(static=True)
+    sweeps: int | None = eqx.field(static=True)
     at_steps: bool = eqx.field(static=True)
     plain: bool = eqx.field(static=True)
 
@@ -68,8 +70,8 @@ class Request(eqx.Module):
     def started_solver(self) -> dfx.AbstractSolver:
         solver = self.method.solver
         if isinstance(solver, AutoSwitch):
-            return eqx.tree_at(lambda s: s.start_implicit, solver, self.start_implicit)
-        return solver
+            solver = eqx.tree_at(lambda s: s.start_implicit, solver, self.start_implicit)
+        return dde.delayed(solver, self.capacity, self.sweeps) if self.capacity else solver
 
     @property
     def dt0(self) -> Array | None:
@@ -84,8 +86,17 @@ class Request(eqx.Module):
             return dfx.ConstantStepSize()
         if self.key is not None:
             asked = self.asked if self.plain else None
-            return sde.controller(self.rtol, self.atol, self.t0, self.t1, asked)
-        return FirstStep(dfx.PIDController(rtol=self.rtol, atol=self.atol))
+            return sde.controller(self.method.solver, self.rtol, self.atol, self.t0, self.t1, asked)
+        control = FirstStep(dfx.PIDController(rtol=self.rtol, atol=self.atol))
+        if not self.capacity:
+            return control
+        order = self.started_solver.order(None)
+        return dde.LagBreakpoints(control, self.model.functions, 5 if order is None else order)
+
+    def with_more_capacity(self) -> Request | None:
+        """The same with more room for the past; `None` where there is nothing to gain by it."""
+        more = dde.more_capacity(self.capacity, self.max_steps) if self.capacity else None
+        return dataclasses.replace(self, capacity=more) if more else None
 
     def warn_of_precision(self, solution: Any) -> None:
         """A stiff model in single precision loses digits that its small time scales need."""
@@ -153,7 +164,10 @@ def check(
             f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
             remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
         )
-    method = sde.choose(model, solver) if noisy else _method(model, solver, rtol, atol, t0, t1)
+    looks_back, capacity, sweeps = dde.has_delays(model), 0, None
+    if looks_back:
+        solver, capacity, sweeps = dde.unwrapped(solver)
+    method = sde.choose(model, solver, t0, t1, atol / rtol) if noisy else _method(model, solver, rtol, atol, t0, t1)
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.networks) if eqx.is_inexact_array(leaf))
     adjoint = adjoint_of(
         adjoint,
@@ -161,6 +175,7 @@ def check(
         model.size,
         values=model.values.size + model.size + weights,
         heavy_state=isinstance(method.solver, BDF),
+        delays=looks_back,
     )
     if noisy and isinstance(adjoint, ByColumns):
         adjoint = adjoint.primal  # a path has as many random numbers as steps, and they are not what is differentiated
@@ -171,11 +186,14 @@ def check(
             "BacksolveAdjoint needs times to save at.",
             remedy="give saveat an array of times, or diffrax.SaveAt(t1=True)",
         )
+    y0 = jnp.asarray(_y0(model, y0, t0))
+    if looks_back:
+        dde.check(model, t0, t1, y0, adjoint)
     request = Request(
         model=model,
         t0=jnp.asarray(t0),
         t1=jnp.asarray(t1),
-        y0=jnp.asarray(_y0(model, y0)),
+        y0=y0,
         rtol=jnp.asarray(rtol),
         atol=jnp.asarray(atol),
         start_implicit=jnp.asarray(method.start_implicit),
@@ -185,6 +203,8 @@ def check(
         # The reason quotes numbers; apart from the request, they cannot make a new program of it.
         method=dataclasses.replace(method, reason="", start_implicit=False),
         max_steps=int(max_steps),
+        capacity=capacity,
+        sweeps=sweeps,
         at_steps=at_steps,
         plain=plain,
     )
@@ -195,7 +215,7 @@ def checked_start(model: Any, y0: Any, who: str) -> Array:
     """Where a model starts, shape (n,), once the model is what it should be, or `ModelError`."""
     _check_model(model, who)
     _check_parameters(model)
-    return jnp.asarray(_y0(model, y0))
+    return jnp.asarray(_y0(model, y0, jnp.zeros((), model.values.dtype)))
 
 
 def default_tolerances(dtype: Any) -> tuple[float, float]:
@@ -258,7 +278,7 @@ def checked_tolerance(value: Any, name: str, vector: tuple[int, ...], dtype: Any
     return value
 
 
-def _y0(model: Model, y0: Any) -> Array:
+def _y0(model: Model, y0: Any, t0: Array) -> Array:
     """The initial state, shape (n,)."""
     if isinstance(y0, Mapping):
         for name in y0:
@@ -269,13 +289,13 @@ def _y0(model: Model, y0: Any) -> Array:
         model, y0 = model.replace(y0), None
     n = model.size
     if y0 is None:
-        missing = model.missing_initial
+        missing = dde.without_start(model)
         if missing:
             raise ModelError(
                 f"{', '.join(f'`{s}`' for s in missing)} of `{model.system.name}` has no initial value.",
                 remedy=_how_to_start(missing[0]),
             )
-        return model.initial_state()
+        return dde.initial_state(model, t0)
     try:
         value = as_array(y0, model.values.dtype)
     except (TypeError, ValueError):

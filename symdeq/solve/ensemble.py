@@ -21,10 +21,10 @@ from symdeq.solve.ensemble_solution import EnsembleSolution
 from symdeq.solve.family import Family, MemberResult, mapped, solve_member
 from symdeq.solve.lanes import in_lanes
 from symdeq.solve.members import Members, check_members, initial_values, is_traced
+from symdeq.solve.paths import check_paths, numbered
 from symdeq.solve.problem import DEFAULT_MAX_STEPS
 from symdeq.solve.progress import bar
 from symdeq.solve.saveat import check_saveat
-from symdeq.solve.sde import refuse_noise
 
 
 def ensemble(
@@ -40,10 +40,12 @@ def ensemble(
     adjoint: Any = "auto",
     y0: Any = None,
     max_steps: int = DEFAULT_MAX_STEPS,
+    key: Any = None,
+    paths: int | None = None,
     throw: bool = True,
     progress: bool = False,
 ) -> EnsembleSolution:
-    """Solve a compiled model many times, each with other values.
+    """Solve a compiled model many times, each with other values, or along another path of its noise.
 
     On a CPU the members are solved one by one, on all cores; on an accelerator in lockstep, sorted by cost. Each ends
     as `solve` would end with its values, whatever becomes of the others. Works under `jax.jit`, `jax.vmap`, `jax.grad`
@@ -61,6 +63,9 @@ def ensemble(
     - `rtol`, `atol`, `solver`, `adjoint`, `max_steps`: as in `solve`, the same for all members.
     - `y0`: initial values over those of the model: shape (members, states), or (states,) for all members, or a
         dictionary of numbers by symbol or name.
+    - `key`: a `jax.random.key`, for models with Brownian motions, which need it: member i gets a path of its own, that
+        of `solve` with `jax.random.fold_in(key, i)`, however many members there are.
+    - `paths`: the number of members, for models with Brownian motions: without `values`, so many paths of equal values.
     - `throw`: raise an error if a member fails (default), or return what there is: `solution.ok` and
         `solution.failures` say which failed and why. Inside `jax.jit` nothing can be raised.
     - `progress`: show a progress bar over the members; default `False`.
@@ -80,14 +85,16 @@ def ensemble(
         solver=solver,
         adjoint=adjoint,
         max_steps=max_steps,
-        key=None,
+        key=key,
+        paths=paths,
     )
     request = family.request
     traced = request.traced or is_traced(members)
+    rows = members.rows if request.key is None else numbered(members.rows)
     solution = EnsembleSolution(
         model=request.model,
         members=members,
-        results=mapped(family, jnp.asarray(members.rows)) if traced else _solved(family, members.rows, progress),
+        results=mapped(family, jnp.asarray(rows)) if traced else _solved(family, rows, progress),
         times=request.asked,
         rtol=request.rtol,
         atol=request.atol,
@@ -111,7 +118,7 @@ def _solved(family: Family, rows: np.ndarray, progress: bool) -> MemberResult:
 
 
 def _check(
-    model: Any, values: Any, *, t0: Any, t1: Any, saveat: Any, y0: Any, **options: Any
+    model: Any, values: Any, *, t0: Any, t1: Any, saveat: Any, y0: Any, key: Any, paths: Any = None, **options: Any
 ) -> tuple[Family, Members, str]:
     """The call as a `Family` and its members, and the reason for the method; or `ModelError`."""
     if not isinstance(model, Model):
@@ -119,9 +126,9 @@ def _check(
             f"An ensemble needs a compiled model, not {type(model).__name__}.",
             remedy="model = sd.compile(system); sd.ensemble(model, ...)",
         )
-    refuse_noise(model, "ensemble")
+    count = check_paths(model, paths, key)
     y0 = initial_values(model, y0)
-    members = check_members(model, values, y0)
+    members = check_members(model, values, y0, count)
     _check_saveat(saveat)
     typical = members.typical(model)
     shared_y0 = y0 if isinstance(y0, Mapping) or (y0 is not None and y0.ndim == 1) else None
@@ -135,6 +142,7 @@ def _check(
         # Where the interval depends on the member, so does whether it holds the times: that is no error of the call.
         saveat=dfx.SaveAt(t1=True) if ends else saveat,
         y0=shared_y0,
+        key=key,
         **options,
     )
     if ends:

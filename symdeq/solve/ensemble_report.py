@@ -39,7 +39,7 @@ class Failures(Mapping[int, str]):
         count, first = self._solution.members.count, self._numbers[0]
         return (
             f"{len(self)} of {count} members of this ensemble failed; the first is "
-            f"member {first} ({self._solution.members.said(first)}).\n{self[first]};\n           {remedy}"
+            f"member {first}{self._solution.members.said(first)}.\n{self[first]};\n           {remedy}"
         )
 
     def __str__(self) -> str:
@@ -47,8 +47,7 @@ class Failures(Mapping[int, str]):
             return "no member failed"
         head = f"{len(self)} of {self._solution.members.count} members failed"
         lines = [
-            f"  member {i} ({self._solution.members.said(i)}): {self[i].splitlines()[0]}"
-            for i in self._numbers[:_SHOWN]
+            f"  member {i}{self._solution.members.said(i)}: {self[i].splitlines()[0]}" for i in self._numbers[:_SHOWN]
         ]
         more = [f"  and {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
         return "\n".join([head, *lines, *more])
@@ -64,6 +63,11 @@ def story(solution: EnsembleSolution) -> str:
         f"`{model.system.name}`: {_many(count, 'member')}, {_many(n, 'state')}, {_many(solution.ys.shape[1], 'time')}, "
         f"t = {_range(results.t0)} to {_range(results.t1)}, {results.ys.dtype}",
         *(f"  {'varied' if k == 0 else '':<7} {line}" for k, line in enumerate(_varied(solution))),
+        *(
+            [f"  paths   one a member, of {', '.join(n.brownian.name for n in noise)}"]
+            if (noise := model.system.noise)
+            else []
+        ),
         f"  method  {method.name}: {method.reason}",
         f"  steps   {_steps(solution)}",
     ]

@@ -18,6 +18,7 @@ from symdeq.solve.ensemble_report import Failures, story
 from symdeq.solve.family import MemberResult
 from symdeq.solve.members import Columns, Members
 from symdeq.solve.method import Method
+from symdeq.solve.moments import Moments, moments
 from symdeq.solve.solution import Solution
 from symdeq.solvers import SwitchStats
 
@@ -104,6 +105,21 @@ class EnsembleSolution(eqx.Module):
             found = dict(zip(rest, values if traced else map(np.asarray, values), strict=True))
         return [self.ys[..., states[e]] if e in states else found[e] for e in expressions]
 
+    def moments(self, quantity: Any, quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)) -> Moments:
+        """Mean, variance and quantiles of a quantity over the members, at each time. Works under `jax.jit` and
+        `jax.grad`.
+
+        Arguments:
+
+        - `quantity`: as in `solution[quantity]`.
+        - `quantiles`: levels from 0 to 1; default 5, 25, 50, 75 and 95 %.
+
+        Returns a record with `mean`, `variance`, `std`, `stderr` (of the mean), each of shape (times,), `quantiles` of
+        shape (levels, times), and `count` and `failed`: members that failed are left out, and counted. Raises
+        `ModelError` if none succeeded.
+        """
+        return moments(self[quantity], self.ok, quantiles)
+
     def member(self, i: int) -> Solution:
         """The solution of one member, as `solve` would return it with that member's values (without `raw`).
 
@@ -135,6 +151,7 @@ class EnsembleSolution(eqx.Module):
             times_ok=results.times_ok,
             start_ok=results.start_ok,
             switch=results.switch,
+            lookups=results.lookups,
             raw=None,
             method=self.method,
             at_steps=False,

@@ -26,6 +26,11 @@ def sentence(solution: Solution) -> str:
         return _said(
             f"`{name}` was not solved: its interval, t = {t0:g} to {t1:g}, is not finite.", "give finite times"
         )
+    if solution.model.system.noise and t1 <= t0:
+        return _said(
+            f"`{name}` was not solved: t = {t0:g} to {t1:g}, and an equation with noise runs forward in time.",
+            "give t1 above t0",
+        )
     if not bool(solution.times_ok):
         return _said(
             f"`{name}` was not solved: saveat is not in order, or not between t0 = {t0:g} and t1 = {t1:g}.",
@@ -54,6 +59,8 @@ def sentence(solution: Solution) -> str:
                 "look at the equation of that state for a logarithm, root or division outside its domain",
             )
         return ""
+    if solution.lookups is not None and bool(solution.lookups.lost | solution.lookups.ahead):
+        return _lookup(solution, name, reached, t1)
     slopes = _slopes(solution)
     undefined = _named(solution, ~np.isfinite(slopes))
     if undefined:
@@ -67,6 +74,22 @@ def sentence(solution: Solution) -> str:
     return _said(
         f"`{name}` stopped at t = {reached:.6g} of {t1:g}: {_text(solution)}\n  state:   {_values(solution)}",
         "loosen rtol and atol, or try another solver",
+    )
+
+
+def _lookup(solution: Solution, name: str, reached: float, t1: float) -> str:
+    """Why the past could not be looked up."""
+    lags = ", ".join(str(lag.expression) for lag in solution.model.system.delays)
+    if bool(solution.lookups is not None and solution.lookups.ahead):
+        return _said(
+            f"`{name}` stopped at t = {reached:.6g} of {t1:g}: a lag became negative there, and asks for the future.\n"
+            f"  lags:    {lags}\n  state:   {_values(solution)}",
+            "correct the lag, or keep it above zero by sp.Max(lag, 0)",
+        )
+    return _said(
+        f"`{name}` stopped at t = {reached:.6g} of {t1:g}: a lag reaches back over more steps than are kept.\n"
+        f"  lags:    {lags}",
+        "keep more: solver=sd.Delayed(solver, capacity=1024)",
     )
 
 
@@ -94,10 +117,12 @@ def _steps(solution: Solution, name: str, reached: float, t0: float, t1: float, 
             f"{head}: the problem is stiff there.\n"
             f"  why:     its fastest time scale is {fastest:.2g}, and the explicit {solution.method.name} may not "
             f"step much beyond it, whatever the accuracy; {left:.1e} such steps are left",
-            'use solver="auto" or sd.Rodas5P()',
+            "use solver=sd.RosenbrockMilstein()"
+            if solution.model.system.noise
+            else 'use solver="auto" or sd.Rodas5P()',
         )
     remedy = "raise max_steps, or loosen rtol and atol"
-    if solution.method.explicit_only:
+    if solution.method.explicit_only and not solution.model.system.noise:
         remedy += '; if it is stiff, use solver="auto"'
     return _said(
         f"{head}: {abs(reached - t0) / abs(t1 - t0):.1%} of the interval is done.\n  state:   {_values(solution)}",

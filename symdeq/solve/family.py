@@ -14,7 +14,9 @@ from jaxtyping import Array, Bool
 
 from symdeq.solve.door import Request
 from symdeq.solve.members import Columns
+from symdeq.solve.paths import path_key
 from symdeq.solve.problem import run
+from symdeq.solve.solution import Lookups
 from symdeq.solvers import SwitchStats
 
 
@@ -34,13 +36,14 @@ class MemberResult(eqx.Module):
     start_ok: Any
     stats: dict[str, Any]
     switch: SwitchStats | None
+    lookups: Lookups | None
 
 
 class Family(eqx.Module):
     """A checked call of `ensemble`: the request of a member whose values are still open.
 
-    - `request`: as of a single solve.
-    - `columns`: which of the model's values a row holds.
+    - `request`: as of a single solve; its key, if it has one, is that of the whole ensemble.
+    - `columns`: which of the model's values a row holds; with noise, the member's number stands behind them.
     - `t0`, `t1`: expressions in parameters where the interval depends on the member, else `None`.
     """
 
@@ -57,18 +60,21 @@ class Family(eqx.Module):
         return (times + 3) * (self.request.model.size + 1) * self.request.y0.dtype.itemsize
 
     def request_of(self, row: Array) -> tuple[Request, Bool[Array, ""]]:
-        """The request of one member, and whether its values and what follows from them are finite."""
+        """The request of one member, and whether its values and what follows from them can be solved with."""
         request = self.request
         model = self.columns.model(request.model, row)
         y0 = model.initial_state()
         t0 = request.t0 if self.t0 is None else jnp.asarray(model.constant(self.t0, "t0"), request.t0.dtype)
         t1 = request.t1 if self.t1 is None else jnp.asarray(model.constant(self.t1, "t1"), request.t1.dtype)
         finite = jnp.all(jnp.isfinite(row)) & jnp.all(jnp.isfinite(y0)) & jnp.isfinite(t0) & jnp.isfinite(t1)
-        return dataclasses.replace(request, model=model, y0=y0, t0=t0, t1=t1), finite
+        key = None
+        if request.key is not None:
+            key, finite = path_key(request.key, row), finite & (t1 > t0)  # noise runs forward in time
+        return dataclasses.replace(request, model=model, y0=y0, t0=t0, t1=t1, key=key), finite
 
 
 def solve_member(family: Family, row: Array) -> MemberResult:
-    """Solve one member, given its values, shape (columns,)."""
+    """Solve one member, given its row."""
     request, finite = family.request_of(row)
     # With a value that is no number every step would be rejected, as many as there may be.
     solution = run(dataclasses.replace(request, t1=jnp.where(finite, request.t1, request.t0)), dfx.NoProgressMeter())
@@ -86,6 +92,7 @@ def solve_member(family: Family, row: Array) -> MemberResult:
         start_ok=solution.start_ok & finite,
         stats=solution.stats,
         switch=solution.switch,
+        lookups=solution.lookups,
     )
 
 

@@ -17,6 +17,8 @@ from symdeq._errors import ModelError
 _MOST_CHECKPOINTED = 200_000
 # Up to so many values, all columns of the Jacobian take less time than one reverse pass (decision 011).
 MOST_COLUMNS = 6
+# The same where the past is part of the state, which a reverse pass has to copy (docs/decisions/015-delays.md).
+_MOST_COLUMNS_DELAYED = 20
 
 
 class ByColumns(eqx.Module):
@@ -29,7 +31,7 @@ class ByColumns(eqx.Module):
 
 
 def adjoint_of(
-    name: Any, max_steps: int, states: int, *, values: int, heavy_state: bool
+    name: Any, max_steps: int, states: int, *, values: int, heavy_state: bool, delays: bool = False
 ) -> ByColumns | dfx.AbstractAdjoint:
     """The way to differentiate that an argument `adjoint` names.
 
@@ -39,18 +41,20 @@ def adjoint_of(
     - `max_steps`, `states`: their product is what a checkpoint at every step keeps.
     - `values`: how many numbers a gradient may be asked for by: parameters, initial values, weights.
     - `heavy_state`: whether the solver itself keeps far more than the state, such as factors.
+    - `delays`: whether it keeps the past.
 
     Raises `ModelError` for anything else.
     """
     if isinstance(name, dfx.AbstractAdjoint):
         return name
     few, every = dfx.RecursiveCheckpointAdjoint(), dfx.RecursiveCheckpointAdjoint(checkpoints=max_steps)
-    small = max_steps * states <= _MOST_CHECKPOINTED and not heavy_state
+    small = max_steps * states <= _MOST_CHECKPOINTED and not (heavy_state or delays)
+    most = _MOST_COLUMNS_DELAYED if delays else MOST_COLUMNS
     reverse = every if small else few
     ways: dict[str, ByColumns | dfx.AbstractAdjoint] = {
         # Which values are differentiated is known only where JAX differentiates. A rule that went back through
         # checkpoints from there could not be batched.
-        "auto": ByColumns(reverse) if values <= MOST_COLUMNS else reverse,
+        "auto": ByColumns(reverse) if values <= most else reverse,
         "forward": ByColumns(few),
         "reverse": every,
         "checkpointed": few,
@@ -66,9 +70,12 @@ def adjoint_of(
 
 
 class Integration(eqx.Module):
-    """The arguments of one call of `diffrax.diffeqsolve`; its array leaves are what it may be differentiated by."""
+    """The arguments of one call of `diffrax.diffeqsolve`; its array leaves are what it may be differentiated by.
 
-    term: dfx.AbstractTerm
+    - `term`: a diffrax term, or a function of the initial values that gives one.
+    """
+
+    term: Any
     solver: dfx.AbstractSolver
     t0: Array
     t1: Array
@@ -82,7 +89,7 @@ class Integration(eqx.Module):
 
     def __call__(self, adjoint: dfx.AbstractAdjoint) -> dfx.Solution:
         return dfx.diffeqsolve(
-            self.term,
+            self.term(self.y0) if callable(self.term) else self.term,
             self.solver,
             self.t0,
             self.t1,

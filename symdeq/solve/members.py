@@ -71,12 +71,13 @@ class Members(eqx.Module):
         return self.columns.model(model, jnp.asarray(np.take_along_axis(self.rows, first[None], axis=0)[0]))
 
     def said(self, i: int) -> str:
-        """The values of one member, as text."""
+        """The values of one member, as text in brackets; nothing where none varies."""
         shown = [f"{n} = {float(v):.6g}" for n, v in zip(self.columns.names[:6], self.rows[i], strict=False)]
-        return ", ".join(shown) + (", ..." if len(self.columns.names) > 6 else "")
+        more = ", ..." if len(self.columns.names) > 6 else ""
+        return f" ({', '.join(shown)}{more})" if shown else ""
 
 
-def check_members(model: Model, values: Any, y0: Any) -> Members:
+def check_members(model: Model, values: Any, y0: Any, paths: int | None = None) -> Members:
     """What `ensemble` was given to vary, as rows, or `ModelError`.
 
     Arguments:
@@ -84,6 +85,7 @@ def check_members(model: Model, values: Any, y0: Any) -> Members:
     - `model`: the model.
     - `values`: arrays of shape (members,) by symbol or name.
     - `y0`: from `initial_values`.
+    - `paths`: the number of members, for a model with noise; `None` where the values tell it.
     """
     if values is None:
         values = {}
@@ -114,12 +116,21 @@ def check_members(model: Model, values: Any, y0: Any) -> Members:
     for i, column in enumerate(_check_y0(model, y0, states)):
         states[i] = (model.states[i].name, column)
     found = [*parameters.values(), *states.values()]
-    if not found:
+    if not found and paths is None:
         raise ModelError(
             "Nothing varies between the members of this ensemble.",
-            remedy="sd.ensemble(model, {k: [0.1, 0.2, 0.3]}, t1=...)",
+            remedy="sd.ensemble(model, {k: [0.1, 0.2, 0.3]}, t1=...)"
+            + (", or paths=1000 for paths of equal values" if model.system.noise else ""),
         )
     _check_lengths(found)
+    if not found:
+        none = Columns(names=(), parameters=(), states=())
+        return Members(rows=np.zeros((paths or 0, 0), model.values.dtype), columns=none)
+    if paths is not None and len(found[0][1]) != paths:
+        raise ModelError(
+            f"`{found[0][0]}` has values for {len(found[0][1])} members, and there are to be {paths} paths.",
+            remedy="leave paths= out, or give every path a value: np.repeat(values, paths)",
+        )
     known = concrete(*(column for _, column in found))
     stack = np.stack if known else jnp.stack
     count = len(parameters)
@@ -153,8 +164,8 @@ def _check_column(value: Any, name: str, dtype: Any) -> Any:
 
 def _check_lengths(found: list[tuple[str, Any]]) -> None:
     lengths = {name: len(column) for name, column in found}
-    (first, count), *others = lengths.items()
-    for name, other in others:
+    first, count = next(iter(lengths.items()), ("", 0))
+    for name, other in lengths.items():
         if other != count:
             raise ModelError(
                 f"`{first}` has values for {count} members, and `{name}` for {other}.",

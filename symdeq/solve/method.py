@@ -21,6 +21,7 @@ from symdeq.solvers import (
     ExplicitTableau,
     Rodas5P,
     Rosenbrock23,
+    RosenbrockMilstein,
     RosenbrockTableau,
 )
 
@@ -65,7 +66,8 @@ class Method:
 
     @property
     def explicit_only(self) -> bool:
-        return not isinstance(self.solver, AbstractRosenbrock | AutoSwitch | dfx.AbstractImplicitSolver)
+        implicit = AbstractRosenbrock | AutoSwitch | RosenbrockMilstein | dfx.AbstractImplicitSolver
+        return not isinstance(self.solver, implicit)
 
     @property
     def adaptive(self) -> bool:

@@ -145,9 +145,13 @@ def _(functions: Any) -> str:
 
 @linearise.register(GeneratedTerm)
 def _(term: Any, t: Any, y: Any, args: Any) -> AbstractLinearisation:
-    functions = term.functions
-    if not functions.has_jacobian:
+    if not term.functions.has_jacobian:
         return linearise.dispatch(object)(term, t, y, args)
+    return generated_linearisation(term.functions, t, y, args)
+
+
+def generated_linearisation(functions: Functions, t: Any, y: Any, args: Any) -> GeneratedLinearisation:
+    """The generated Jacobian and df/dt at a point, of functions that have a Jacobian."""
     return GeneratedLinearisation(
         functions=functions, nonzeros=functions.jac(t, y, args), dfdt=functions.dfdt(t, y, args), dtype=y.dtype
     )

@@ -14,15 +14,15 @@ from jaxtyping import Array, ArrayLike
 
 from symdeq._errors import SolveError
 from symdeq.compiled import Model
-from symdeq.solve import sde
+from symdeq.solve import dde, sde
 from symdeq.solve.dae import consistent
 from symdeq.solve.door import Request, check
 from symdeq.solve.gradient import Integration, integrate
 from symdeq.solve.ode import GeneratedTerm
 from symdeq.solve.round_trip import warn_of_backsolve
-from symdeq.solve.solution import Solution
+from symdeq.solve.solution import Lookups, Solution
 from symdeq.solve.times import CheckedTimes
-from symdeq.solvers import SwitchState
+from symdeq.solvers import DelayedState, SwitchState
 
 DEFAULT_MAX_STEPS = 4096
 
@@ -92,10 +92,21 @@ def solve(
     explained = dataclasses.replace(request.method, reason=reason)
     if request.traced:
         return run(request, meter).replace(method=explained)
-    solution = _trimmed(_compiled_run(request, meter)).replace(method=explained)
+    solution = _with_room(request, meter).replace(method=explained)
     if throw and not solution.ok:
         raise SolveError(solution.failure)
     request.warn_of_precision(solution)
+    return solution
+
+
+def _with_room(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
+    """A solve, repeated with more room for the past where it asked for more than was kept."""
+    solution = _trimmed(_compiled_run(request, meter))
+    while solution.lookups is not None and bool(solution.lookups.lost):
+        wider = request.with_more_capacity()
+        if wider is None:
+            break
+        request, solution = wider, _trimmed(_compiled_run(wider, meter))
     return solution
 
 
@@ -137,6 +148,8 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
     if request.plain:
         ts, ys = _as_asked(request, ts, ys)
     stats = {k: v for k, v in raw.stats.items() if k != "max_steps"}
+    state = raw.solver_state
+    inner = state.inner if isinstance(state, DelayedState) else state
     return Solution(
         ts=ts,
         ys=ys,
@@ -152,7 +165,8 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         result=raw.result,
         times_ok=times_ok,
         start_ok=start_ok,
-        switch=raw.solver_state.stats if isinstance(raw.solver_state, SwitchState) else None,
+        switch=inner.stats if isinstance(inner, SwitchState) else None,
+        lookups=Lookups(state.lost, state.ahead) if isinstance(state, DelayedState) else None,
         raw=raw,
         method=method,
         at_steps=request.at_steps,
@@ -160,7 +174,9 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
     )
 
 
-def _term(request: Request) -> dfx.AbstractTerm:
+def _term(request: Request) -> Any:
+    if request.capacity:
+        return dde.Delays(request.model.functions)
     if request.key is None:
         return GeneratedTerm(request.model.functions)
     return sde.terms(request.model, request.method.solver, request.t0, request.t1, request.key)

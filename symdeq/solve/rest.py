@@ -99,7 +99,7 @@ class Known(eqx.Module):
     """What a search tells of a root.
 
     - `error`: the estimated distance from the root, in tolerances.
-    - `isolated`: whether the Jacobian is regular there; where it is not, the root is one of a continuum.
+    - `isolated`: whether it is a root by itself, and not one of a continuum.
     - `followed`: whether it was reached by following the equation.
     - `num_steps`, `nfe`: the steps and the evaluations of the right-hand sides.
     """
@@ -125,6 +125,7 @@ def _(primals: Any, tangents: Any) -> Any:
     fixed = jax.tree.map(lambda leaf: leaf is None, moved, is_leaf=lambda leaf: leaf is None)
     still, moving = eqx.partition(rest, fixed, is_leaf=lambda leaf: leaf is None)
     _, change = jax.jvp(lambda part: eqx.combine(part, still).residual(y), (moving,), (moved,))
-    operator = lx.MatrixLinearOperator(rest.jacobian(y))
-    slope = -lx.linear_solve(operator, change, rest.linear_solver, throw=False).value
-    return y, jnp.where(isolated, slope, jnp.nan)
+    # NaN by a factor of what moves, and a matrix that can be solved with: so both pass through the transpose.
+    change = change * jnp.where(isolated, 1.0, jnp.nan).astype(y.dtype)
+    operator = lx.MatrixLinearOperator(jnp.where(isolated, rest.jacobian(y), jnp.eye(y.size, dtype=y.dtype)))
+    return y, -lx.linear_solve(operator, change, rest.linear_solver, throw=False).value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import diffrax as dfx
@@ -13,15 +14,25 @@ from jax import lax
 from jaxtyping import Array
 
 from symdeq._errors import ModelError, UnsupportedError
+from symdeq._values import concrete
 from symdeq.codegen import Functions
 from symdeq.compiled import Model
 from symdeq.solve.method import Method
+from symdeq.solve.ode import generated_linearisation
+from symdeq.solve.stiffness import Probe, probe
+from symdeq.solvers import AbstractLinearisation, Approach, Doubling, RosenbrockMilstein, linearise
 
-# The Brownian path is resolved to this part of the interval; steps do not become shorter.
+# Steps do not become shorter than this part of the interval. The Brownian path is resolved to half of it, because steps
+# are taken in halves.
 _RESOLUTION = 2.0**-14
+# That of a method for stiff equations, which have short times in them.
+_FINE = 2.0**-22
 # The first step of an adaptive method, as a part of the interval.
 _FIRST = 0.01
 DEFAULT_RTOL, DEFAULT_ATOL = 1e-2, 1e-3
+
+# An interval of so many of the drift's fastest times makes the drift stiff.
+_MANY_TIMES = 2000.0
 
 _ADDITIVE_ONLY = (dfx.ShARK, dfx.SRA1, dfx.SEA, dfx.ALIGN, dfx.ShOULD, dfx.QUICSORT)
 _COMMUTATIVE_ONLY = (dfx.ItoMilstein, dfx.StratonovichMilstein, dfx.SlowRK)
@@ -39,6 +50,15 @@ class Drift(eqx.Module):
             return drift
         difference = self.functions.correction(t, y, args)
         return drift if difference is None else drift + self.correct * jnp.stack(list(difference))
+
+
+@linearise.register(dfx.ODETerm)
+def _(term: Any, t: Any, y: Any, args: Any) -> AbstractLinearisation:
+    field = term.vector_field
+    if not isinstance(field, Drift) or not field.functions.has_jacobian:
+        return linearise.dispatch(object)(term, t, y, args)
+    # Without the derivative of the correction, on which no order of a stochastic method here depends.
+    return generated_linearisation(field.functions, t, y, args)
 
 
 class Diffusion(eqx.Module):
@@ -78,9 +98,10 @@ def terms(model: Model, solver: Any, t0: Array, t1: Array, key: Any) -> dfx.Mult
     places = tuple((rows[state], j) for j, noise in enumerate(system.noise) for state, _ in noise.entries)
     wanted = _calculus_of(solver) or system.calculus
     correct = (wanted == "ito") - (system.calculus == "ito")
+    t1 = jnp.where(t1 > t0, t1, t0 + 1)  # where nothing is to be solved, there is still no tree of nothing
     levy = dfx.SpaceTimeLevyArea if isinstance(_inner(solver), dfx.AbstractSRK) else dfx.BrownianIncrement
     path = dfx.VirtualBrownianTree(
-        t0, t1, tol=(t1 - t0) * _RESOLUTION, shape=(len(system.noise),), key=key, levy_area=levy
+        t0, t1, tol=(t1 - t0) * _resolution(solver) / 2, shape=(len(system.noise),), key=key, levy_area=levy
     )
     return dfx.MultiTerm(
         dfx.ODETerm(Drift(functions=model.functions, correct=correct)),
@@ -88,10 +109,18 @@ def terms(model: Model, solver: Any, t0: Array, t1: Array, key: Any) -> dfx.Mult
     )
 
 
-def controller(rtol: Array, atol: Array, t0: Array, t1: Array, ts: Any) -> dfx.AbstractStepSizeController:
+def _resolution(solver: Any) -> float:
+    return _FINE if isinstance(solver, RosenbrockMilstein) else _RESOLUTION
+
+
+def controller(solver: Any, rtol: Array, atol: Array, t0: Array, t1: Array, ts: Any) -> dfx.AbstractStepSizeController:
     """Steps by the error, none below the resolution of the path; they end at the times to save at, because between
     its ends a step knows nothing of the path."""
-    control: Any = dfx.PIDController(rtol=rtol, atol=atol, dtmin=(t1 - t0) * _RESOLUTION, force_dtmin=True)
+    shortest = (t1 - t0) * _resolution(solver)
+    control: Any = dfx.PIDController(rtol=rtol, atol=atol, dtmin=shortest, force_dtmin=True)
+    if isinstance(solver, RosenbrockMilstein):
+        wanted = jnp.stack([t1]) if ts is None else jnp.append(jnp.asarray(ts, t1.dtype), t1)
+        return Approach(control, lax.stop_gradient(wanted), shortest)
     return control if ts is None else dfx.ClipStepSizeController(control, step_ts=lax.stop_gradient(jnp.asarray(ts)))
 
 
@@ -100,8 +129,13 @@ def first_step(t0: Array, t1: Array) -> Array:
     return (t1 - t0) * _FIRST
 
 
-def choose(model: Model, solver: Any) -> Method:
-    """The method for the noise of a model.
+def choose(model: Model, solver: Any, t0: Any, t1: Any, scale: Any) -> Method:
+    """The method for the noise of a model, and for its drift.
+
+    Arguments:
+
+    - `t0`, `t1`: the interval, which may be traced.
+    - `scale`: the size below which a state counts as zero, atol / rtol; may be traced.
 
     Raises `ModelError` for what is no solver, and `UnsupportedError` for one that is wrong for this noise.
     """
@@ -113,15 +147,36 @@ def choose(model: Model, solver: Any) -> Method:
         return Method(solver, "it was asked for", _name(solver))
     if solver != "auto":
         raise ModelError(f"solver={solver!r} is not a solver.", remedy='use "auto", or a diffrax solver')
-    if kind == "additive":
-        return Method(dfx.ShARK(), "additive noise: strong order 1.5, steps by the error", "ShARK")
     order = "0.5" if kind == "general" else "1"
-    if calculus == "ito" and model.generated.correction is None and _has_networks(model):
-        milstein = dfx.HalfSolver(dfx.ItoMilstein() if kind != "general" else dfx.Euler())
+    unknown = model.generated.correction is None and _has_networks(model)
+    looked = _look(model, t0, t1, scale)
+    if looked is not None and not (unknown and calculus != "ito"):
+        rosenbrock = RosenbrockMilstein()
+        why = f"the drift is stiff at the start ({looked}); {kind} noise: strong order {order}, steps by the error"
+        return Method(rosenbrock, why, _name(rosenbrock))
+    if kind == "additive":
+        shark = Doubling(dfx.ShARK())
+        return Method(shark, "additive noise: strong order 1.5, steps by the error of doubling", _name(shark))
+    if calculus == "ito" and unknown:
+        milstein = Doubling(dfx.ItoMilstein())
         why = f"{kind} noise by a network, in Itô's calculus: strong order {order}, steps by the error of doubling"
         return Method(milstein, why, _name(milstein))
     drift = ", with the drift of Stratonovich's calculus" if calculus == "ito" else ""
     return Method(dfx.SPaRK(), f"{kind} noise: strong order {order}, steps by the error{drift}", "SPaRK")
+
+
+def _look(model: Model, t0: Any, t1: Any, scale: Any) -> Probe | None:
+    """The time scales of the drift at the start, by the declared values, if they are stiff; else `None`.
+
+    An explicit method takes at most some two of the fastest times a step, and the error of the noise asks for hundreds
+    of steps anyway: so the bar is higher than without noise.
+    """
+    if not concrete(t0, t1):
+        return None
+    duration = abs(float(t1) - float(t0))
+    looked = probe(*model.declared_start(float(t0)), duration, float(np.max(scale)) if concrete(scale) else 0.1)
+    long = math.isfinite(duration) and duration > _MANY_TIMES * looked.fastest
+    return looked if looked.surely_stiff or (looked.starts_stiff and long) else None
 
 
 def _check(model: Model, solver: Any, kind: str, calculus: str) -> None:
@@ -155,7 +210,7 @@ def _has_networks(model: Model) -> bool:
 
 
 def _inner(solver: Any) -> Any:
-    return solver.solver if isinstance(solver, dfx.HalfSolver) else solver
+    return solver.solver if isinstance(solver, dfx.HalfSolver | Doubling) else solver
 
 
 def _calculus_of(solver: Any) -> str | None:
@@ -166,4 +221,5 @@ def _calculus_of(solver: Any) -> str | None:
 
 
 def _name(solver: Any) -> str:
-    return " by halves of ".join(dict.fromkeys((type(solver).__name__, type(_inner(solver)).__name__)))
+    inner = type(_inner(solver)).__name__
+    return inner if _inner(solver) is solver else f"{inner} in halved steps"

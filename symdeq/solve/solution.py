@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class Lookups(eqx.Module):
+    """How the past was looked up in a solve with delays.
+
+    - `lost`: whether it ended because a value was asked for that was no longer kept.
+    - `ahead`: whether it ended because a lag was negative.
+    """
+
+    lost: Array
+    ahead: Array
+
+
 class Solution(eqx.Module):
     """What `solve` returns; a PyTree, so that it may leave a jitted or vmapped function.
 
@@ -52,6 +63,7 @@ class Solution(eqx.Module):
     times_ok: Bool[Array, ""]
     start_ok: Bool[Array, ""]
     switch: SwitchStats | None
+    lookups: Lookups | None
     raw: dfx.Solution | None
     method: Method = eqx.field(static=True)
     at_steps: bool = eqx.field(static=True)
@@ -82,15 +94,25 @@ class Solution(eqx.Module):
         Raises `ModelError` for a symbol that the model does not have.
         """
         self._check_plain()
-        return self.model.evaluate([quantity], self.ts, self.ys)[0]
+        return self.model.evaluate([quantity], self.ts, self.ys, self._past)[0]
 
     def evaluate(self, t: Any) -> Array:
         """The states at any time between `t0` and `t1`, shape (states,): needs `saveat=diffrax.SaveAt(dense=True)`."""
-        if self.raw is None or self.raw.interpolation is None:
+        if self.raw is None or not self._is_dense:
             raise ModelError(
                 "The solution was saved at single times only.", remedy="solve with saveat=diffrax.SaveAt(dense=True)"
             )
         return self.raw.evaluate(t)
+
+    @property
+    def _is_dense(self) -> bool:
+        return self.raw is not None and self.raw.interpolation is not None
+
+    def _past(self) -> Array:
+        """The delayed values at `ts`."""
+        from symdeq.solve.dde import past_along
+
+        return past_along(self)
 
     def explain(self) -> str:
         """Which method ran when, and why; steps and tolerances. Not inside `jax.jit`."""
@@ -125,14 +147,18 @@ class Solution(eqx.Module):
         return plot(self, quantities, against=against, xscale=xscale, ax=ax)
 
     def to_pandas(self, quantities: Sequence[Any] | None = None) -> pd.DataFrame:
-        """A table with a row a time (index `t`) and a column a quantity; default all states and observed quantities."""
+        """A table with a row a time (index `t`) and a column a quantity; default all states and observed quantities.
+
+        Of delayed values, only dense solutions know them all.
+        """
         try:
             import pandas as pd
         except ImportError:
             raise MissingExtraError("pandas", "fit", "to_pandas") from None
         self._check_plain()
-        chosen = [*self.model.states, *self.model.observed] if quantities is None else list(quantities)
-        data = dict(self.model.columns(chosen, self.ts, self.ys))
+        observed = self.model.observed if self._is_dense else self.model.known_everywhere
+        chosen = [*self.model.states, *observed] if quantities is None else list(quantities)
+        data = dict(self.model.columns(chosen, self.ts, self.ys, self._past))
         return pd.DataFrame(data, index=pd.Index(np.asarray(self.ts), name="t"))
 
     def __repr__(self) -> str:

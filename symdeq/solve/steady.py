@@ -16,8 +16,9 @@ from jaxtyping import Array
 from symdeq._errors import ModelError, SolveError
 from symdeq.compiled import Model
 from symdeq.model.symbols import Time
-from symdeq.solve import sde
+from symdeq.solve import dde, sde
 from symdeq.solve.door import checked_start, checked_tolerance, default_tolerances
+from symdeq.solve.isolated import is_isolated
 from symdeq.solve.ode import GeneratedTerm
 from symdeq.solve.rest import Known, Rest, attached
 from symdeq.solve.steady_solution import SteadyState
@@ -105,6 +106,7 @@ def asked(
     if guess is not None:
         guess = checked_start(model, guess, "steady_state")
     sde.refuse_noise(model, "steady_state")
+    dde.refuse_delays(model, "steady_state")
     structure = model.system.structure
     if not structure.autonomous:
         equations = [e for e in model.system.equations if any(isinstance(s, Time) for s in e.rhs.free_symbols)]
@@ -247,8 +249,8 @@ def _step(rest: Rest, y: Array) -> tuple[Array, Array]:
 
 
 def _polished(rest: Rest, y: Array, error: Array) -> tuple[Array, Array, Array]:
-    """The root after Newton's steps with all digits, the length of the last one in tolerances, and whether Newton's
-    method has a step there: at a root that is one of a continuum it has none."""
+    """The root after Newton's steps with all digits, the length of the last one in tolerances, and whether it is a
+    root by itself."""
     if y.size == 0:
         return y, error, jnp.asarray(True)
 
@@ -265,5 +267,5 @@ def _polished(rest: Rest, y: Array, error: Array) -> tuple[Array, Array, Array]:
     far = jnp.asarray(_NEAR, y.dtype)
     polished, length, _, steps = jax.lax.while_loop(going, step, (y, far, far, jnp.asarray(0)))
     # A Jacobian that is singular, but for rounding, leads far away from a root that was there already.
-    isolated = (steps > 0) & (length <= _NEAR)
-    return polished, jnp.where(isolated, length, error), isolated
+    near = (steps > 0) & (length <= _NEAR)
+    return polished, jnp.where(near, length, error), near & is_isolated(rest, polished)

@@ -44,7 +44,7 @@ def report(found: SteadyState) -> str:
 
 def _stability(found: SteadyState) -> str:
     if not bool(found.known.isolated):
-        return "stable  one of a continuum of steady states: its Jacobian is singular"
+        return "stable  one of a continuum of steady states"
     values = found.eigenvalues
     if not len(values):
         return "stable  nothing can move"

@@ -5,6 +5,7 @@ They work with any diffrax term of an ordinary differential equation, and know n
 """
 
 from symdeq.solvers.anderson import Anderson as Anderson
+from symdeq.solvers.approach import Approach as Approach
 from symdeq.solvers.autoswitch import AutoSwitch as AutoSwitch
 from symdeq.solvers.autoswitch import SwitchState as SwitchState
 from symdeq.solvers.autoswitch import SwitchStats as SwitchStats
@@ -19,6 +20,7 @@ from symdeq.solvers.delay_term import DelayTerm as DelayTerm
 from symdeq.solvers.delayed import Delayed as Delayed
 from symdeq.solvers.delayed import DelayedState as DelayedState
 from symdeq.solvers.dop853 import DOP853 as DOP853
+from symdeq.solvers.doubling import Doubling as Doubling
 from symdeq.solvers.explicit import ExplicitTableau as ExplicitTableau
 from symdeq.solvers.explicit_tableaus import BOSH3 as BOSH3
 from symdeq.solvers.explicit_tableaus import TSIT5 as TSIT5
@@ -41,3 +43,4 @@ from symdeq.solvers.rosenbrock import AbstractRosenbrock as AbstractRosenbrock
 from symdeq.solvers.rosenbrock import RosenbrockTableau as RosenbrockTableau
 from symdeq.solvers.rosenbrock23 import ROSENBROCK23 as ROSENBROCK23
 from symdeq.solvers.rosenbrock23 import Rosenbrock23 as Rosenbrock23
+from symdeq.solvers.rosenbrock_milstein import RosenbrockMilstein as RosenbrockMilstein

@@ -75,10 +75,13 @@ class HeldTerm(dfx.AbstractTerm):
     from_history: tuple[Array, ...]
 
     def vf(self, t: Any, y: PyTree, args: PyTree) -> PyTree:
+        return self.term.vector_field(t, y, self.delayed(t, y, args), args)
+
+    def delayed(self, t: Any, y: PyTree, args: PyTree) -> tuple[PyTree, ...]:
+        """The delayed values, one a lag."""
         t = jnp.asarray(t)
         lagged = self.term.lagged(t, y, args)
-        past = [self._value(t, y, s, early, args) for s, early in zip(lagged, self.from_history, strict=True)]
-        return self.term.vector_field(t, y, tuple(past), args)
+        return tuple(self._value(t, y, s, early, args) for s, early in zip(lagged, self.from_history, strict=True))
 
     def _value(self, t: Array, y: PyTree, s: Array, early: Array, args: PyTree) -> PyTree:
         t0, when = self.past.t0, s * self.direction

@@ -53,6 +53,7 @@ UNEVALUATED = [
     sp.Max(1, X, sp.Max(X, Y, evaluate=False), evaluate=False),
     sp.Piecewise((X, X > 0), (Y, sp.Eq(sp.Integer(1), 1, evaluate=False)), (Z, True), evaluate=False),
     sp.Abs(sp.Integer(-3), evaluate=False),
+    sd.delay(X * sp.sin(Z), Y + sp.Float(0.1)),
 ]
 
 
@@ -72,7 +73,7 @@ def test_conditions_numbers_and_what_is_not_evaluated(expression: sp.Basic) -> N
 
 
 def test_every_supported_function_is_tested() -> None:
-    tested = [_of_models(c[0]) for c in CASES] + CONDITIONS + [_networks()]
+    tested = [_of_models(c[0]) for c in CASES] + CONDITIONS + UNEVALUATED + [_networks()]
     found = {type(node) for expression in tested for node in sp.preorder_traversal(expression)}
     assert (SUPPORTED | BLOCKS) - found == set()
     assert {operation.kind for operation in OPERATIONS.values()} == SUPPORTED | BLOCKS | {sp.Tuple}

@@ -169,6 +169,7 @@ def test_a_stiff_network_with_a_double_root():
     ]
     found = sd.steady_state(sd.compile(sd.System(equations, name="rober")))
     np.testing.assert_allclose(found.y, [0, 0, 1], atol=1e-9)
+    assert bool(found.known.isolated)
 
 
 def test_an_algebraic_equation_is_part_of_the_rest():
@@ -200,15 +201,48 @@ def test_what_never_rests_says_so():
     assert not jitted.ok
 
 
-def test_a_continuum_of_rests_has_no_derivative():
-    """x' = -x y, y' = -x y: every point with x = 0 or y = 0 is at rest; x - y is conserved. From x = y both vanish."""
-    x, y, r = sd.states(x=1.0, y=1.0, r=0.5)
-    model = sd.compile(sd.System([Eq(D(x), -x * y), Eq(D(y), -x * y), Eq(D(r), -r * y**2)], name="lines"))
-    found = sd.steady_state(model, throw=False)
-    if not bool(found.known.isolated):
-        with pytest.raises(sd.ModelError, match="continuum"):
-            found.sensitivities()
-    assert float(found["x"]) == pytest.approx(0.0, abs=1e-5)
+LINES = {
+    "line": lambda x, z: (-x * (1 + z**2), -x * z),
+    "axes": lambda x, z: (-x * z**2, -z * x**2),
+    "double": lambda x, z: (-(x**2) * (1 + z**2), -(x**2) * z),
+    "circle": lambda x, z: (-(x**2 + z**2 - 1) * x, -(x**2 + z**2 - 1) * z),
+}
+
+
+@pytest.mark.parametrize("rates", LINES.values(), ids=LINES)
+def test_a_continuum_of_rests_has_no_derivative(rates):
+    """Every point of a line (x = 0; x = 0 or z = 0) or of a circle is at rest."""
+    x, z = sd.states(x=1.0, z=0.5)
+    found = sd.steady_state(sd.compile(sd.System(map(Eq, (D(x), D(z)), rates(x, z)), name="lines")))
+    assert float(found.residual) < 1e-9
+    assert not bool(found.known.isolated)
+    assert "one of a continuum" in str(found)
+    with pytest.raises(sd.ModelError, match="continuum"):
+        found.sensitivities()
+
+
+def test_the_derivative_of_a_continuum_is_nan_forward_and_reverse():
+    x, z = sd.states(x=1.0, z=0.5)
+    k = sd.parameter("k", 1.0)
+    model = sd.compile(sd.System([Eq(D(x), -k * x * (1 + z**2)), Eq(D(z), -x * z)], name="line"))
+
+    def end(value):
+        return sd.steady_state(model.replace({k: value}), throw=False)["z"]
+
+    assert math.isnan(jax.jacfwd(end)(1.0))
+    assert math.isnan(jax.grad(end)(1.0))
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0])
+def test_a_rest_of_its_own_has_one_whatever_its_scale(scale):
+    """x' = k s - x / s, z' = 1e7 (x - z) - 1e-2 z: x = k s², z = 1e7 x / (1e7 + 1e-2)."""
+    x, z = sd.states(x=scale, z=0.0)
+    k = sd.parameter("k", 2.0)
+    equations = [Eq(D(x), k * scale - x / scale), Eq(D(z), 1e7 * (x - z) - 1e-2 * z)]
+    found = sd.steady_state(sd.compile(sd.System(equations, name="scaled")))
+    assert bool(found.known.isolated)
+    slopes = found.sensitivities()[:, 0]
+    np.testing.assert_allclose(slopes, [scale**2, scale**2 / (1 + 1e-9)], rtol=1e-9)
 
 
 def test_the_door():
