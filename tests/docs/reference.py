@@ -20,6 +20,7 @@ Every public name, made from its docstring by `python -m tests.docs`; `help(sd.s
 _SECTIONS = (
     ("Declaring", "[Writing models](guide/models.md)", ("state", "states", "parameter", "parameters", "guess", "t")),
     ("Noise", "[Noise](guide/noise.md)", ("brownian",)),
+    ("Delays", "[Delays](guide/delays.md)", ("delay", "Delayed")),
     ("Equations and systems", "[Writing models](guide/models.md)", ("D", "Eq", "Equation", "Neural", "System")),
     ("Compiling", "[Generated code](guide/generated-code.md)", ("compile", "Model")),
     ("Solving", "[Solving](guide/solving.md)", ("solve", "Solution")),
