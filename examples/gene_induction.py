@@ -13,6 +13,7 @@ import pathlib
 import sys
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -61,37 +62,47 @@ def response(layer: sd.DEQ, constants: jax.Array, doses: jax.Array) -> jax.Array
     return jax.vmap(lambda dose: layer(jnp.concatenate([dose[None], constants]))[0])(doses)
 
 
+@eqx.filter_jit
+def logarithms(layer: sd.DEQ, logs: jax.Array, doses: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The logarithm of protein, shape (doses,), and its slopes by the logarithms of the constants, (doses, 4)."""
+
+    def protein(logs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = jnp.log(response(layer, jnp.exp(logs), doses))
+        return found, found
+
+    slopes, found = jax.jacfwd(protein, has_aux=True)(logs)
+    return found, slopes
+
+
 def fit(seed: int = 0) -> Result:
     """The four constants from the doses and the protein, by least squares of logarithms."""
     layer = circuit()
-    doses, truth = jnp.asarray(DOSES), jnp.array(list(TRUTH.values()))
+    doses, truth = jnp.asarray(DOSES), jnp.log(jnp.array(list(TRUTH.values())))
     rng = np.random.default_rng(seed)
-    measured = np.asarray(response(layer, truth, doses)) * np.exp(NOISE * rng.standard_normal(len(DOSES)))
+    measured = logarithms(layer, truth, doses)[0] + NOISE * rng.standard_normal(len(DOSES))
 
     def residual(logs: jax.Array, _: None) -> jax.Array:
-        return (jnp.log(response(layer, jnp.exp(logs), doses)) - jnp.log(measured)) / NOISE
+        return (jnp.log(response(layer, jnp.exp(logs), doses)) - measured) / NOISE
 
     start = jnp.log(jnp.array([1.0, 1.0, 1.0, 0.1]))
     found = optx.least_squares(residual, optx.LevenbergMarquardt(rtol=1e-8, atol=1e-8), start, max_steps=200)
-    slope = jax.jacfwd(residual)(found.value, None)
+    slope = logarithms(layer, found.value, doses)[1] / NOISE
     values, spread = np.exp(found.value), np.sqrt(np.diag(np.linalg.inv(slope.T @ slope)))
     return Result(
         layer=layer,
         estimates=dict(zip(TRUTH, map(float, values), strict=True)),
         errors=dict(zip(TRUTH, map(float, values * spread), strict=True)),
-        measured=measured,
+        measured=np.exp(measured),
     )
 
 
 def draw(result: Result, output: pathlib.Path = OUTPUT) -> pathlib.Path:
     """The doses, the fit, and which constant decides where."""
-    constants = jnp.array(list(result.estimates.values()))
     doses = jnp.geomspace(0.3, 1e4, 200)
-    curve = response(result.layer, constants, doses)
-    slopes = jax.jacfwd(lambda logs: jnp.log(response(result.layer, jnp.exp(logs), doses)))(jnp.log(constants))
+    curve, slopes = logarithms(result.layer, jnp.log(jnp.array(list(result.estimates.values()))), doses)
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     left.loglog(DOSES, result.measured, "o", label="measured")
-    left.loglog(doses, curve, label="fit")
+    left.loglog(doses, np.exp(curve), label="fit")
     left.set(xlabel="inducer", ylabel="protein at rest", title="A gene at rest")
     left.legend()
     for name, column in zip(TRUTH, slopes.T, strict=True):

@@ -10,6 +10,7 @@ from symdeq._errors import SolveError as SolveError
 from symdeq._errors import SymdeqError as SymdeqError
 from symdeq._errors import SymdeqWarning as SymdeqWarning
 from symdeq._errors import UnsupportedError as UnsupportedError
+from symdeq._version import __version__ as __version__
 from symdeq.compiled import Model as Model
 from symdeq.compiled import compile as compile
 from symdeq.fit import Fit as Fit
@@ -27,8 +28,10 @@ from symdeq.model import System as System
 from symdeq.model import brownian as brownian
 from symdeq.model import delay as delay
 from symdeq.model import guess as guess
+from symdeq.model import mark as mark
 from symdeq.model import parameter as parameter
 from symdeq.model import parameters as parameters
+from symdeq.model import poisson as poisson
 from symdeq.model import reactions as reactions
 from symdeq.model import state as state
 from symdeq.model import states as states
@@ -67,5 +70,3 @@ from symdeq.solvers import NewtonKrylov as NewtonKrylov
 from symdeq.solvers import Rodas5P as Rodas5P
 from symdeq.solvers import Rosenbrock23 as Rosenbrock23
 from symdeq.solvers import RosenbrockMilstein as RosenbrockMilstein
-
-__version__ = "0.1.0"

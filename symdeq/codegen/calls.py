@@ -73,6 +73,14 @@ class Functions:
             return None
         return self._values(self.generated.correction, t, y, p)
 
+    def rates(self, t: Any, y: Any, p: Any) -> Any:
+        """How often the Poisson processes jump, as `observed` returns its values."""
+        return self._values(self.generated.rates, t, y, p)
+
+    def jumps(self, t: Any, y: Any, p: Any, marks: Any) -> Any:
+        """What jumps with these marks add to states, as `observed` returns its values."""
+        return self._values(self.generated.jumps, t, y, p, marks)
+
     def lags(self, t: Any, y: Any, p: Any) -> tuple[Any, ...]:
         """How far back the delayed values are looked up, one number a lag."""
         return tuple(self._values(self.generated.lags, t, y, p))

@@ -22,6 +22,8 @@ class Generated:
     matrix, or in a `vectorised` module, whose functions take and return arrays. `sizes` says how many numbers each
     state is; `jac` is `None` where one is a vector. Functions of a module with `networks` take those after `p`.
 
+    `jumps` takes the marks of the jumps as its last argument.
+
     In a module with delays, `rhs` and its derivatives and `observed` take the delayed values as their last argument;
     `delayed` says for each of them which lag it has and where it stands in the state vector, `lag_kinds` what each lag
     depends on, `history_kinds` for which states `history` gives values.
@@ -48,6 +50,8 @@ class Generated:
     dfdt: Callable[..., Scalars] | None = field(compare=False, repr=False)
     diffusion: Callable[..., Scalars] | None = field(compare=False, repr=False)
     correction: Callable[..., Scalars] | None = field(compare=False, repr=False)
+    rates: Callable[..., Scalars] | None = field(compare=False, repr=False)
+    jumps: Callable[..., Scalars] | None = field(compare=False, repr=False)
     lags: Callable[..., Scalars] | None = field(compare=False, repr=False)
     history: Callable[..., Scalars] | None = field(compare=False, repr=False)
     observed: Callable[..., Scalars] = field(compare=False, repr=False)
@@ -100,6 +104,8 @@ def load(text: str) -> Generated:
         dfdt=names.get("dfdt"),
         diffusion=names.get("diffusion"),
         correction=names.get("correction"),
+        rates=names.get("rates"),
+        jumps=names.get("jumps"),
         lags=names.get("lags"),
         history=names.get("history"),
         observed=names["observed"],

@@ -117,6 +117,11 @@ def _arrays(system: System, flow: _Flow) -> Programs:
             where="\n".join(e.located for e in system.equations if e.lhs == 0),
             remedy="solve them for their unknowns, or write the vectors as single states",
         )
+    if system.noise or system.jumps:
+        raise UnsupportedError(
+            f"System `{system.name}` has vectors as states, and noise.",
+            remedy="write the vectors as single states, or use sd.NeuralSDE",
+        )
     sizes = tuple(state.size for state in system.states)
     initial, kinds = _initial(system)
     observed = tuple(e.lhs for e in system.observed)
@@ -148,7 +153,7 @@ def _arrays(system: System, flow: _Flow) -> Programs:
 def _noise(system: System) -> list[Program]:
     """The coefficients of the Brownian motions, and the difference of the two calculi where it is not zero."""
     if not system.noise:
-        return []
+        return _jumps(system)
     flow = _Flow(system, tuple(value for noise in system.noise for _, value in noise.entries))
     summary = "The coefficients of the Brownian motions, one motion after the other."
     programs = [flow.program("diffusion", summary, flow.body, flow.extras)]
@@ -158,7 +163,22 @@ def _noise(system: System) -> list[Program]:
         flow = _Flow(system, difference)
         summary = "Itô's drift less that of Stratonovich."
         programs.append(flow.program("correction", summary, flow.body, flow.extras))
-    return programs
+    return [*programs, *_jumps(system)]
+
+
+def _jumps(system: System) -> list[Program]:
+    """The rates of the Poisson processes, and by how much their jumps change states."""
+    if not system.jumps:
+        return []
+    rates = _Flow(system, tuple(jump.rate for jump in system.jumps))
+    sizes = _Flow(system, tuple(value for jump in system.jumps for _, value in jump.entries))
+    summary = "What a jump adds to states, one process after the other."
+    jumps = sizes.program("jumps", summary, sizes.body, sizes.extras)
+    marks = tuple(mark for jump in system.jumps for mark in jump.marks)
+    return [
+        rates.program("rates", "How often the processes jump.", rates.body, rates.extras),
+        replace(jumps, inputs=(*jumps.inputs, ("marks", marks))),
+    ]
 
 
 def _lagged(system: System) -> tuple[Lagged, ...]:
@@ -245,7 +265,8 @@ class _Flow:
         rates = {d: s for d, s in rates.items() if d not in {line.target for line in lines}}
         for symbol, expression in zip(self.extras, extras, strict=True):
             expression = sp.sympify(expression.xreplace(rates), strict=True)
-            known = {t, *system.states, *system.params, *_lagged(system), *(line.target for line in lines)}
+            marks = (mark for jump in system.jumps for mark in jump.marks)
+            known = {t, *system.states, *system.params, *_lagged(system), *marks, *(line.target for line in lines)}
             _check_known(expression, known, system)
             lines.append(Assignment(symbol, expression))
         self.body, self.guards = guard(with_calls(lines))

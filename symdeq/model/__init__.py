@@ -28,6 +28,12 @@ from symdeq.model.noise import Noise as Noise
 from symdeq.model.noise import NoiseKind as NoiseKind
 from symdeq.model.noise import WhiteNoise as WhiteNoise
 from symdeq.model.noise import brownian as brownian
+from symdeq.model.poisson import Jump as Jump
+from symdeq.model.poisson import Mark as Mark
+from symdeq.model.poisson import Poisson as Poisson
+from symdeq.model.poisson import Pulses as Pulses
+from symdeq.model.poisson import mark as mark
+from symdeq.model.poisson import poisson as poisson
 from symdeq.model.reaction_network import JumpProcess as JumpProcess
 from symdeq.model.reaction_network import ReactionNetwork as ReactionNetwork
 from symdeq.model.reaction_network import reactions as reactions

@@ -16,6 +16,7 @@ from symdeq.model.delays import check_delays
 from symdeq.model.equations import Equation, shown
 from symdeq.model.functions import unsupported
 from symdeq.model.noise import Brownian, WhiteNoise
+from symdeq.model.poisson import Mark, Poisson, Pulses
 from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, Time, TimeDerivative
 
 if TYPE_CHECKING:
@@ -106,14 +107,28 @@ def _check_noise(equation: Equation, system: System) -> None:
                 where=equation.located,
                 remedy=f"noise is D({symbol}); a state W with D(W) = D({symbol}) is the motion itself",
             )
-        if isinstance(symbol, WhiteNoise):
+        if isinstance(symbol, Poisson):
+            raise ModelError(
+                f"The Poisson process `{symbol}` itself stands in an equation.",
+                where=equation.located,
+                remedy=f"jumps are D({symbol}); a state N with D(N) = D({symbol}) counts them",
+            )
+        if isinstance(symbol, WhiteNoise | Pulses | Mark):
+            source = symbol.brownian if isinstance(symbol, WhiteNoise) else symbol.process
             if equation in system.observed:
                 raise ModelError(
-                    f"An observed quantity contains white noise, `{symbol}`.", where=equation.located, remedy="leave it"
+                    f"An observed quantity contains noise, `{symbol}`.", where=equation.located, remedy="leave it out"
                 )
-            if symbol.brownian.name in {s.name for s in (*system.states, *system.params)}:
+            if isinstance(symbol, Mark) and Pulses(process=symbol.process) not in equation.symbols:
                 raise ModelError(
-                    f"A Brownian motion and another symbol are both named `{symbol.brownian.name}`.",
+                    f"The mark `{symbol}` stands in an equation without D({source}), whose jumps draw it.",
+                    where=equation.located,
+                    remedy=f"write it into the coefficient of D({source})",
+                )
+            if source.name in {s.name for s in (*system.states, *system.params)}:
+                raise ModelError(
+                    f"{'A Brownian motion' if isinstance(symbol, WhiteNoise) else 'A Poisson process'} and another "
+                    f"symbol are both named `{source.name}`.",
                     where=equation.located,
                     remedy="give one of them another name",
                 )

@@ -14,6 +14,7 @@ from symdeq.model.blocks import SERIAL, Network, NetworkOutputs, NetworkValue, s
 from symdeq.model.delayed import DelayedValue as DelayedValue
 from symdeq.model.equations import Equation, shown
 from symdeq.model.noise import Brownian, WhiteNoise
+from symdeq.model.poisson import Mark, Poisson, Pulses
 from symdeq.model.symbols import ModelSymbol, Parameter, State, Time, TimeDerivative, t
 from symdeq.model.values import number_or_expression
 
@@ -89,7 +90,7 @@ def delay(expression: Any, tau: Any) -> Any:
     if shape_of(lag):
         raise ModelError(f"The lag in delay({value}, {lag}) is a vector.", remedy="give one number: index it")
     for symbol in sorted(value.free_symbols | lag.free_symbols, key=str):
-        if isinstance(symbol, Brownian | WhiteNoise):
+        if isinstance(symbol, Brownian | WhiteNoise | Poisson | Pulses | Mark):
             raise UnsupportedError(f"delay({value}, {lag}) contains noise, `{symbol}`.", remedy="delay the state")
     if lag.has(DelayedValue):
         raise UnsupportedError(

@@ -12,6 +12,7 @@ from symdeq.model.blocks import Component
 from symdeq.model.delayed import DelayedValue
 from symdeq.model.delays import Lagged
 from symdeq.model.noise import Brownian, WhiteNoise
+from symdeq.model.poisson import Mark, Poisson, Pulses
 from symdeq.model.symbols import Parameter, State, Time, TimeDerivative, replaced, t
 from symdeq.model.values import number_or_expression
 
@@ -46,6 +47,8 @@ def total_derivative(expression: sp.Expr) -> sp.Expr:
         return TimeDerivative(state=expression.state, order=expression.order + 1)
     if isinstance(expression, Brownian):
         return WhiteNoise(brownian=expression)
+    if isinstance(expression, Poisson):
+        return Pulses(process=expression)
     _check_no_noise(expression)
     _check_no_delay(expression)
     # One number of a vector is a variable of its own: its derivative is that number of the vector's derivative.
@@ -75,8 +78,8 @@ def _check_no_delay(expression: sp.Expr) -> None:
 
 def _check_no_noise(expression: sp.Expr) -> None:
     for symbol in sorted(expression.free_symbols, key=str):
-        if isinstance(symbol, Brownian | WhiteNoise):
+        if isinstance(symbol, Brownian | WhiteNoise | Poisson | Pulses | Mark):
             raise ModelError(
-                f"D({expression}) has no meaning with the Brownian motion in it: the chain rule does not hold.",
-                remedy="write D(W) of a motion alone, times its coefficient",
+                f"D({expression}) has no meaning with the random `{symbol}` in it: the chain rule does not hold.",
+                remedy="write D(W) of a motion or a Poisson process alone, times its coefficient",
             )

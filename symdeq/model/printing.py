@@ -31,6 +31,11 @@ def to_text(system: System) -> str:
             low, high = symbol.bounds
             extras = [symbol.unit or "", f"in [{low:g}, {high:g}]" if symbol.fact("bounds") else "", symbol.description]
             lines.append(f"    {symbol.name} = {symbol.value!r} {' '.join(e for e in extras if e)}".rstrip())
+    if system.jumps:
+        lines += ["  jumps"]
+        for jump in system.jumps:
+            lines += [f"    {jump.process} at the rate {shown(jump.rate)}"]
+            lines += [f"      {state} += {shown(value)}" for state, value in jump.entries]
     if system.networks:
         lines += ["  networks", *(f"    {network.name}" for network in system.networks)]
     if system.structure is not None:

@@ -18,6 +18,7 @@ from symdeq.model.declare import check_name, initial_value
 from symdeq.model.delays import Lag, LagKind, histories
 from symdeq.model.equations import Equation
 from symdeq.model.noise import Calculus, Noise, NoiseKind
+from symdeq.model.poisson import Jump, Pulses
 from symdeq.model.symbols import Guess, ModelSymbol, Parameter, State, TimeDerivative, symbols_in
 from symdeq.model.values import number_or_expression
 
@@ -94,6 +95,7 @@ class System:
     networks: tuple[Network, ...] = ()
     calculus: Calculus = "ito"
     noise: tuple[Noise, ...] = ()
+    jumps: tuple[Jump, ...] = ()
     history: tuple[Equation, ...] = ()
     delays: tuple[Lag, ...] = ()
     events: tuple[Any, ...] = ()
@@ -115,6 +117,7 @@ class System:
             networks: tuple[Network, ...] = (),
             calculus: Calculus = "ito",
             noise: tuple[Noise, ...] = (),
+            jumps: tuple[Jump, ...] = (),
             history: Mapping[Any, Any] | tuple[Equation, ...] = (),
             delays: tuple[Lag, ...] = (),
             events: tuple[Any, ...] = (),
@@ -130,6 +133,8 @@ class System:
         declare("subsystems", _checked_tuple(self.subsystems, System, "subsystems", "sd.System"))
         declare("observed", _observed(self.observed))
         declare("initial", _initial(self.initial))
+        if self.jumps:
+            raise ModelError("Jumps are written into the equations.", remedy='N = sd.poisson("N", rate); ... + c*D(N)')
         if self.noise:
             raise ModelError("Noise is written into the equations.", remedy='W = sd.brownian("W"); ... + s*D(W)')
         if self.delays:
@@ -283,5 +288,7 @@ def collect(
     unknowns = sorted((s for s in found if isinstance(s, State) and s not in names), key=lambda s: s.serial)
     for state in unknowns:
         symbols |= symbols_in(state.initial)
+    for pulses in [s for s in symbols if isinstance(s, Pulses)]:
+        symbols |= pulses.process.rate.free_symbols
     params = sorted((s for s in symbols if isinstance(s, Parameter)), key=lambda s: s.serial)
     return tuple(unknowns), tuple(params)

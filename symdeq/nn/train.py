@@ -67,14 +67,7 @@ def train(
     """
     optimiser = _checked_optimiser(optimiser)
     _check_counts(steps, data, batches)
-    parts = scales_of(module) if scaled else Scales(None)
-    chosen, rest = eqx.partition(module, eqx.is_inexact_array if trainable is None else trainable)
-    values, beside = eqx.partition(chosen, eqx.is_inexact_array)
-    rest = eqx.combine(rest, beside)
-    values = jax.tree.map(_strong, values)  # so that the first step and the second are of one program
-    if not any(np.size(leaf) for leaf in jax.tree.leaves(values)):
-        raise ModelError("The module holds no arrays to train.", remedy="train arrays, layers, or modules with them")
-    values = parts.down(values)
+    values, rest, parts = _divided(module, trainable, scaled)
     state = optimiser.init(values)
     losses: list[float] = []
     seconds: list[float] = []
@@ -97,6 +90,17 @@ def train(
             seconds.append(time.perf_counter() - started)
             shown(value)
     return _training(values, rest, parts, losses, seconds, ended)
+
+
+def _divided(module: Any, trainable: Any, scaled: bool) -> tuple[Any, Any, Scales]:
+    """What is trained, in the units that it is trained in, what is not, and these units."""
+    parts = scales_of(module) if scaled else Scales(None)
+    chosen, rest = eqx.partition(module, eqx.is_inexact_array if trainable is None else trainable)
+    values, beside = eqx.partition(chosen, eqx.is_inexact_array)
+    values = jax.tree.map(_strong, values)  # so that the first step and the second are of one program
+    if not any(np.size(leaf) for leaf in jax.tree.leaves(values)):
+        raise ModelError("The module holds no arrays to train.", remedy="train arrays, layers, or modules with them")
+    return parts.down(values), eqx.combine(rest, beside), parts
 
 
 class _Result(eqx.Module):

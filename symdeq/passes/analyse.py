@@ -92,10 +92,10 @@ def _varying(expression: sp.Expr, moving: frozenset[sp.Basic]) -> set[sp.Basic]:
 
 def _noise(system: System, mass: tuple[int, ...]) -> NoiseKind:
     """The kind of noise of a system in its final form, which must be one that moves what is integrated."""
-    if not system.noise:
+    if not (system.noise or system.jumps):
         return "none"
     kept = set(system.states)
-    lost = [state for noise in system.noise for state, _ in noise.entries if state not in kept]
+    lost = [state for source in (*system.noise, *system.jumps) for state, _ in source.entries if state not in kept]
     if lost or not all(mass):
         names = ", ".join(f"`{s}`" for s in dict.fromkeys(lost)) or "a system with algebraic equations"
         raise UnsupportedError(
@@ -137,9 +137,10 @@ def _lags(system: System, mass: tuple[int, ...]) -> tuple[LagKind, ...]:
 
 def _kept_by_noise(system: System, invariants: tuple[Invariant, ...]) -> tuple[Invariant, ...]:
     """Those that noise does not change either."""
-    if not system.noise:
+    if not (system.noise or system.jumps):
         return invariants
-    columns = list(zip(*matrix(system), strict=True))
+    columns = [*zip(*matrix(system), strict=True)]
+    columns += [tuple(dict(jump.entries).get(state, sp.S.Zero) for state in system.states) for jump in system.jumps]
     return tuple(
         law
         for law in invariants

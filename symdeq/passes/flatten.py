@@ -9,7 +9,20 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from symdeq._errors import ModelError, UnsupportedError
-from symdeq.model import D, Equation, Guess, ModelSymbol, Parameter, Stage, State, System, TimeDerivative, WhiteNoise
+from symdeq.model import (
+    D,
+    Equation,
+    Guess,
+    Mark,
+    ModelSymbol,
+    Parameter,
+    Pulses,
+    Stage,
+    State,
+    System,
+    TimeDerivative,
+    WhiteNoise,
+)
 from symdeq.model.algebra import multiplied_out
 from symdeq.model.checks import check_composed
 from symdeq.model.symbols import like, replaced
@@ -69,7 +82,7 @@ def _merged(system: System, prefix: str = "") -> _Merged:
         symbols |= {s for s in equation.symbols if isinstance(s, ModelSymbol)}
     renames: dict[sp.Basic, sp.Basic] = {}
     if prefix:
-        kinds = State | Parameter | TimeDerivative | WhiteNoise
+        kinds = State | Parameter | TimeDerivative | WhiteNoise | Pulses | Mark
         renames = {s: s.prefixed(prefix) for s in symbols if isinstance(s, kinds)}
         renames |= {p: p.prefixed(prefix) for p in _params_in(system)}
         renames |= {n: n.prefixed(prefix) for n in system.networks}

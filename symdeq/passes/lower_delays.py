@@ -19,7 +19,7 @@ def lower_delays(system: System) -> System:
     equations = tuple(map(_lowered, system.equations))
     observed = tuple(map(_lowered, system.observed))
     delays = slots((*equations, *observed), {})
-    if delays and system.noise:
+    if delays and (system.noise or system.jumps):
         named = ", ".join(f"`{symbol}`" for lag in delays for symbol in lag.lagged)
         raise UnsupportedError(
             f"System `{system.name}` has noise and delays, {named}: a stochastic delay equation, which is not solved.",

@@ -7,7 +7,21 @@ from dataclasses import replace
 import sympy as sp
 
 from symdeq._errors import ModelError, UnsupportedError
-from symdeq.model import Brownian, Equation, Noise, Stage, State, System, TimeDerivative, WhiteNoise, shape_of
+from symdeq.model import (
+    Brownian,
+    Equation,
+    Jump,
+    Mark,
+    Noise,
+    Poisson,
+    Pulses,
+    Stage,
+    State,
+    System,
+    TimeDerivative,
+    WhiteNoise,
+    shape_of,
+)
 from symdeq.model.symbols import replaced
 
 
@@ -20,10 +34,10 @@ def split_noise(system: System) -> System:
     if system.stage >= Stage.NOISE_SPLIT:
         return system
     equations: list[Equation] = []
-    found: dict[Brownian, list[tuple[State, sp.Expr]]] = {}
+    found: dict[Brownian | Poisson, list[tuple[State, sp.Expr]]] = {}
     moved: dict[State, Equation] = {}
     for equation in system.equations:
-        noises = sorted((s for s in equation.symbols if isinstance(s, WhiteNoise)), key=lambda s: s.brownian.serial)
+        noises = sorted((s for s in equation.symbols if isinstance(s, WhiteNoise | Pulses)), key=_serial)
         if not noises:
             equations.append(equation)
             continue
@@ -44,13 +58,41 @@ def split_noise(system: System) -> System:
                     remedy=f"noise enters as a coefficient times `{noise}`",
                 )
             value = sp.cancel(-coefficient / factor) if factor not in (1, -1) else -coefficient * factor
+            _check_marks(value, noise, equation)
             if value != 0:
-                found.setdefault(noise.brownian, []).append((state, value))
+                found.setdefault(_source(noise), []).append((state, value))
         still: dict[sp.Basic, sp.Basic] = {noise: sp.S.Zero for noise in noises}  # noqa: C420
         equations.append(replace(equation, lhs=replaced(equation.lhs, still), rhs=replaced(equation.rhs, still)))
+        _check_marks(equations[-1].residual, None, equation)
     _check_moving(system, moved)
-    noise = tuple(Noise(w, tuple(found[w])) for w in sorted(found, key=lambda w: w.serial))
-    return system.replace(equations=tuple(equations), noise=noise, stage=Stage.NOISE_SPLIT)
+    sources = sorted(found, key=lambda source: source.serial)
+    noise = tuple(Noise(w, tuple(found[w])) for w in sources if isinstance(w, Brownian))
+    jumps = tuple(_jump(n, found[n]) for n in sources if isinstance(n, Poisson))
+    return system.replace(equations=tuple(equations), noise=noise, jumps=jumps, stage=Stage.NOISE_SPLIT)
+
+
+def _source(noise: WhiteNoise | Pulses) -> Brownian | Poisson:
+    return noise.brownian if isinstance(noise, WhiteNoise) else noise.process
+
+
+def _serial(noise: WhiteNoise | Pulses) -> int:
+    return _source(noise).serial
+
+
+def _jump(process: Poisson, entries: list[tuple[State, sp.Expr]]) -> Jump:
+    marks = {s for _, value in entries for s in value.free_symbols if isinstance(s, Mark)}
+    return Jump(process, process.rate, tuple(sorted(marks, key=lambda m: m.serial)), tuple(entries))
+
+
+def _check_marks(expression: sp.Expr, noise: WhiteNoise | Pulses | None, equation: Equation) -> None:
+    """Marks stand in the coefficients of their own process only."""
+    for symbol in sorted(expression.free_symbols, key=str):
+        if isinstance(symbol, Mark) and not (isinstance(noise, Pulses) and noise.process == symbol.process):
+            raise ModelError(
+                f"The mark `{symbol}` stands outside of the coefficient of D({symbol.process}), whose jumps draw it.",
+                where=equation.located,
+                remedy=f"multiply it by D({symbol.process})",
+            )
 
 
 def _moved(equation: Equation) -> tuple[State, sp.Expr]:
@@ -65,7 +107,7 @@ def _moved(equation: Equation) -> tuple[State, sp.Expr]:
         )
     (derivative,) = derivatives
     factor = sp.diff(equation.residual, derivative)
-    if derivative in factor.free_symbols or any(isinstance(s, WhiteNoise) for s in factor.free_symbols):
+    if derivative in factor.free_symbols or any(isinstance(s, WhiteNoise | Pulses) for s in factor.free_symbols):
         raise ModelError(
             f"`{derivative}` does not stand linearly in an equation with noise.",
             where=equation.located,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from symdeq._errors import VerificationError
-from symdeq.model import Lagged, ModelSymbol, Stage, State, System, TimeDerivative, WhiteNoise
+from symdeq.model import Lagged, Mark, ModelSymbol, Pulses, Stage, State, System, TimeDerivative, WhiteNoise
 from symdeq.model.symbols import Time, symbols_in
 
 
@@ -40,7 +40,7 @@ def _verify_flat(system: System) -> None:
             _demand(isinstance(symbol, ModelSymbol), system, "{} is not declared", symbol)
             if isinstance(symbol, TimeDerivative):
                 _demand(symbol.order == 1 and symbol.state in known, system, "{} is not of first order", symbol)
-            elif isinstance(symbol, WhiteNoise):
+            elif isinstance(symbol, WhiteNoise | Pulses | Mark):
                 _demand(system.stage < Stage.NOISE_SPLIT, system, "{} was not split off", symbol)
             elif isinstance(symbol, Lagged):
                 _demand(symbol in lagged, system, "{} is in no slot of the history", symbol)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import sympy as sp
 
 from symdeq._errors import ModelError
+from symdeq._version import __version__
 from symdeq.model import Network
 from symdeq.saving import archive, expressions, models, modules, plain
 from symdeq.saving.archive import Archive, ArrayWriter
@@ -53,7 +53,7 @@ def save(thing: Any, path: str | os.PathLike[str]) -> None:
         description = {
             "format": FORMAT,
             "version": VERSION,
-            "symdeq": sys.modules["symdeq"].__version__,  # which imports this, not the other way round
+            "symdeq": __version__,
             "kind": described.kind,
             "models": [models.to_data(model, symbols, arrays) for model in described.models],
             "modules": [

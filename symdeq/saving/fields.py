@@ -34,7 +34,14 @@ def checked(value: Any, kind: type[_T], what: str) -> _T: ...
 @overload
 def checked(value: Any, kind: tuple[type[_T], type[_U]], what: str) -> _T | _U: ...
 def checked(value: Any, kind: Any, what: str) -> Any:
-    """A value, if it is of one of these kinds; `True` is no whole number. `what` names it in the error."""
+    """The value itself, where it is of the kind asked for, or of one of them; else the error of a damaged file.
+
+    Arguments:
+
+    - `value`: what was read.
+    - `kind`: a type of `_NAMES`, or several; `True` and `False` are of the kind `bool` only, and no whole numbers.
+    - `what`: what the error calls the value.
+    """
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
         wanted = " or ".join(_NAMES.get(k, "nothing") for k in kinds)

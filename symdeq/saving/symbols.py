@@ -15,13 +15,18 @@ from symdeq._errors import ModelError, UnsupportedError
 from symdeq.model import (
     Brownian,
     Guess,
+    Mark,
     ModelSymbol,
     Network,
     Parameter,
+    Poisson,
+    Pulses,
     State,
     Time,
     TimeDerivative,
     WhiteNoise,
+    mark,
+    poisson,
     shape_of,
     t,
 )
@@ -31,6 +36,8 @@ from symdeq.saving.fields import checked, damaged, field, line, listed, position
 
 # Numbers of all states together: more than any solve has room for.
 _LONGEST_STATE = 2**26
+# What has a place of its own in the order of declaration.
+_ORDERED = State | Parameter | Brownian | Poisson | Mark
 _KINDS: dict[str, type[State] | type[Parameter]] = {"State": State, "Parameter": Parameter}
 
 
@@ -58,6 +65,13 @@ class SymbolWriter:
             return {"kind": "Brownian", "name": symbol.name}
         if isinstance(symbol, WhiteNoise):
             return {"kind": "WhiteNoise", "brownian": self.position(symbol.brownian)}
+        if isinstance(symbol, Poisson):
+            return {"kind": "Poisson", "name": symbol.name, "rate": self._expression(symbol.rate)}
+        if isinstance(symbol, Pulses):
+            return {"kind": "Pulses", "process": self.position(symbol.process)}
+        if isinstance(symbol, Mark):
+            process, distribution = self.position(symbol.process), symbol.distribution
+            return {"kind": "Mark", "name": symbol.name, "process": process, "distribution": distribution}
         if _KINDS.get(type(symbol).__name__) is not type(symbol):
             raise UnsupportedError(f"`{symbol}` is a {type(symbol).__name__}, which cannot be saved.")
         facts = {
@@ -72,7 +86,7 @@ class SymbolWriter:
     @property
     def order(self) -> list[int]:
         """The positions by order of declaration."""
-        known = [s for s in self.positions if isinstance(s, State | Parameter | Brownian)]
+        known = [s for s in self.positions if isinstance(s, _ORDERED)]
         return [self.positions[s] for s in sorted(known, key=lambda s: s.serial)]
 
 
@@ -98,7 +112,7 @@ def read_symbols(entries: Any, order: Any) -> tuple[ModelSymbol, ...]:
         for place in checked(order, list, "the order of declaration")
     ]
     declared = [symbols[place] for place in places]
-    if len(set(places)) != len(places) or any(not isinstance(s, State | Parameter | Brownian) for s in declared):
+    if len(set(places)) != len(places) or any(not isinstance(s, _ORDERED) for s in declared):
         raise damaged("the order of declaration is none")
     if any(a.serial > b.serial for a, b in pairwise(declared)):
         for symbol in declared:
@@ -124,6 +138,8 @@ def _symbol(entry: dict[str, Any], before: list[ModelSymbol]) -> ModelSymbol:
         return WhiteNoise(brownian=motion)
     if kind == "Brownian":
         return Brownian(_name(field(entry, "name", str, "a symbol")))
+    if kind in ("Poisson", "Pulses", "Mark"):
+        return _of_jumps(kind, entry, before)
     if kind not in _KINDS:
         raise damaged(f"a symbol is of the unknown kind {kind[:40]!r}")
     name = _name(field(entry, "name", str, "a symbol"))
@@ -141,6 +157,21 @@ def _symbol(entry: dict[str, Any], before: list[ModelSymbol]) -> ModelSymbol:
             raise damaged(f"`{name}` is declared with an impossible `{fact[:40]}`")
     check_initial(name, facts.get("initial"), facts.get("shape", ()))
     return _KINDS[kind](name, **facts)
+
+
+def _of_jumps(kind: str, entry: dict[str, Any], before: list[ModelSymbol]) -> ModelSymbol:
+    """A Poisson process, its derivative, or a mark of it."""
+    if kind == "Poisson":
+        rate = expressions.from_data(field(entry, "rate", object, "a process"), expressions.Tables(symbols=before))
+        return poisson(_name(field(entry, "name", str, "a symbol")), rate)
+    place = position(field(entry, "process", int, "a jump"), len(before), "the process of a jump")
+    process = before[place]
+    if not isinstance(process, Poisson):
+        raise damaged(f"`{process}` is no Poisson process")
+    if kind == "Pulses":
+        return Pulses(process=process)
+    name, distribution = (field(entry, part, str, "a mark") for part in ("name", "distribution"))
+    return mark(_name(name), process, distribution)  # pyright: ignore[reportArgumentType]
 
 
 def check_initial(name: str, value: Any, shape: tuple[int, ...]) -> None:

@@ -20,7 +20,7 @@ from symdeq._errors import ModelError, SymdeqWarning
 from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
-from symdeq.solve import dde, sde
+from symdeq.solve import dde, poisson, sde
 from symdeq.solve.gradient import ByColumns, adjoint_of
 from symdeq.solve.method import Method, choose
 from symdeq.solve.ode import elimination_of
@@ -49,12 +49,18 @@ class Request(eqx.Module):
     max_steps: int = eqx.field(static=True)
     capacity: int = eqx.field(static=True)
     sweeps: int | None = eqx.field(static=True)
+    room: int = eqx.field(static=True)
     at_steps: bool = eqx.field(static=True)
     plain: bool = eqx.field(static=True)
 
     @property
     def traced(self) -> bool:
         return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self))
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there are Brownian motions."""
+        return sde.is_noisy(self.model)
 
     @property
     def asked(self) -> Any:
@@ -75,7 +81,7 @@ class Request(eqx.Module):
 
     @property
     def dt0(self) -> Array | None:
-        if self.key is not None and self.method.adaptive:
+        if self.noisy and self.method.adaptive:
             return sde.first_step(self.t0, self.t1)
         return None if self.method.adaptive else (self.t1 - self.t0) / self.max_steps
 
@@ -84,9 +90,9 @@ class Request(eqx.Module):
         """Integral control for a method that estimates its error, and `max_steps` equal steps for one that does not."""
         if not self.method.adaptive:
             return dfx.ConstantStepSize()
-        if self.key is not None:
+        if self.noisy:
             asked = self.asked if self.plain else None
-            return sde.controller(self.method.solver, self.rtol, self.atol, self.t0, self.t1, asked)
+            return sde.controller(self.model, self.method.solver, self.rtol, self.atol, self.t0, self.t1, asked)
         control = FirstStep(dfx.PIDController(rtol=self.rtol, atol=self.atol))
         if not self.capacity:
             return control
@@ -126,12 +132,12 @@ def check(
 ) -> tuple[Request, str]:
     """Turn the arguments of `solve` into a `Request` and the reason for its method, or raise `ModelError`."""
     _check_model(model, "solve")
-    noisy = sde.is_noisy(model)
-    if key is not None and not noisy:
+    noisy, random, jumps = sde.is_noisy(model), sde.is_random(model), poisson.has_jumps(model)
+    if key is not None and not random:
         raise ModelError(f"`{model.system.name}` has no Brownian motion, so key= has no use.", remedy="leave key= out")
-    if noisy and key is None:
+    if random and key is None:
         raise ModelError(
-            f"`{model.system.name}` has Brownian motions, and needs a key to draw their path.",
+            f"`{model.system.name}` has {sde.sources(model)}, and needs a key to draw their path.",
             remedy="sd.solve(model, ..., key=jax.random.key(0)); several paths are jax.vmap over keys",
         )
     if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
@@ -152,9 +158,9 @@ def check(
     if concrete(t0, t1) and float(t0) == float(t1):
         raise ModelError(f"The interval is empty: t0 = t1 = {float(t0):g}.", remedy="give t1 different from t0")
     saveat, at_steps, plain = check_saveat(saveat, t0, t1, dtype)
-    if noisy and concrete(t0, t1) and float(t1) < float(t0):
+    if random and concrete(t0, t1) and float(t1) < float(t0):
         raise ModelError("An equation with noise runs forward in time.", remedy="give t1 above t0")
-    if noisy and saveat.dense:
+    if random and saveat.dense:
         raise ModelError("A path with noise has no values between its steps.", remedy="give times to save at")
     default_rtol, default_atol = (sde.DEFAULT_RTOL, sde.DEFAULT_ATOL) if noisy else default_tolerances(dtype)
     rtol = checked_tolerance(default_rtol if rtol is None else rtol, "rtol", (), dtype)
@@ -177,7 +183,7 @@ def check(
         heavy_state=isinstance(method.solver, BDF),
         delays=looks_back,
     )
-    if noisy and isinstance(adjoint, ByColumns):
+    if random and isinstance(adjoint, ByColumns):
         adjoint = adjoint.primal  # a path has as many random numbers as steps, and they are not what is differentiated
     if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
         plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
@@ -189,6 +195,8 @@ def check(
     y0 = jnp.asarray(_y0(model, y0, t0))
     if looks_back:
         dde.check(model, t0, t1, y0, adjoint)
+    if jumps:
+        poisson.check(model, method.solver)
     request = Request(
         model=model,
         t0=jnp.asarray(t0),
@@ -205,6 +213,7 @@ def check(
         max_steps=int(max_steps),
         capacity=capacity,
         sweeps=sweeps,
+        room=poisson.room(model, t0, t1, y0) if jumps else 0,
         at_steps=at_steps,
         plain=plain,
     )

@@ -152,6 +152,7 @@ class EnsembleSolution(eqx.Module):
             start_ok=results.start_ok,
             switch=results.switch,
             lookups=results.lookups,
+            drawn=results.drawn,
             raw=None,
             method=self.method,
             at_steps=False,

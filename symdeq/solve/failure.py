@@ -51,6 +51,12 @@ def sentence(solution: Solution) -> str:
             "equations.\n" + "\n".join(f"  where:   {e.located}" for _, e in algebraic),
             "give better starting values with sd.guess(...), and look whether these equations have a solution",
         )
+    if solution.drawn is not None and not bool(solution.drawn):
+        processes = ", ".join(f"`{jump.process}`" for jump in solution.model.system.jumps)
+        return _said(
+            f"`{name}` was not solved: {processes} jumps more often than there was room for, or its rate is no number.",
+            "solve over a shorter interval, or with a lower rate; inside jax.jit there is room for some 200 jumps",
+        )
     if solution.result == dfx.RESULTS.successful:
         lost = _named(solution, ~np.isfinite(np.asarray(solution.y_end)))
         if lost:

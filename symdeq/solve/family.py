@@ -37,6 +37,7 @@ class MemberResult(eqx.Module):
     stats: dict[str, Any]
     switch: SwitchStats | None
     lookups: Lookups | None
+    drawn: Array | None
 
 
 class Family(eqx.Module):
@@ -93,6 +94,7 @@ def solve_member(family: Family, row: Array) -> MemberResult:
         stats=solution.stats,
         switch=solution.switch,
         lookups=solution.lookups,
+        drawn=solution.drawn,
     )
 
 

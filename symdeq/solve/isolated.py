@@ -19,9 +19,9 @@ _BACK = (0.2, 1.5)
 def is_isolated(rest: Rest, y: Array) -> Array:
     """Whether the root `y`, shape (n,), has no others beside it, as far as Newton's method can tell.
 
-    That the Jacobian is regular there does not tell: at a double root it is singular, and at a point found near a
-    continuum it is not quite. So a probe goes along the direction in which it is weakest. From there Newton's step leads
-    back to a root that is isolated; along a continuum it has no reason to.
+    Its Jacobian does not tell: at a double root it is singular, and at a point found near a continuum it is not quite.
+    So a probe goes along the direction in which it is weakest. From there Newton's step leads back to a root that is
+    isolated; along a continuum it has no reason to.
     """
     unit = rest.unit(y)
     j = rest.jacobian(y) * unit

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from symdeq._errors import ModelError
 from symdeq.compiled import Model
-from symdeq.solve.sde import is_noisy
+from symdeq.solve.sde import is_random, sources
 
 # Numbers of members travel among the values of a row, and single precision counts so far.
 _MOST = 2**24
@@ -20,7 +20,7 @@ _MOST = 2**24
 def check_paths(model: Model, paths: Any, key: Any) -> int | None:
     """`paths=` and `key=` of `ensemble`: the number of paths, `None` where the values tell it; or `ModelError`."""
     name = model.system.name
-    if not is_noisy(model):
+    if not is_random(model):
         for what, value in (("key", key), ("paths", paths)):
             if value is not None:
                 raise ModelError(
@@ -29,7 +29,7 @@ def check_paths(model: Model, paths: Any, key: Any) -> int | None:
         return None
     if key is None:
         raise ModelError(
-            f"`{name}` has Brownian motions, and needs a key to draw the paths of its members.",
+            f"`{name}` has {sources(model)}, and needs a key to draw the paths of its members.",
             remedy="sd.ensemble(model, ..., key=jax.random.key(0))",
         )
     if not _is_one_key(key):

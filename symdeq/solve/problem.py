@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike
 
 from symdeq._errors import SolveError
 from symdeq.compiled import Model
-from symdeq.solve import dde, sde
+from symdeq.solve import dde, poisson, sde
 from symdeq.solve.dae import consistent
 from symdeq.solve.door import Request, check
 from symdeq.solve.gradient import Integration, integrate
@@ -130,16 +130,21 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         y0, start_ok = consistent(model.functions, request.t0, y0, p)
         t1 = jnp.where(start_ok, t1, request.t0)  # without a start there is nothing to integrate
     saveat, times_ok = _saveat(request)
+    solver, controller, drawn = request.started_solver, request.controller, None
+    if request.room:
+        draws = poisson.draw(model, request.t0, t1, y0, request.key, request.room)
+        solver, controller = poisson.with_jumps(model, solver, controller, draws)
+        drawn, t1 = draws.enough, jnp.where(draws.enough, t1, request.t0)
     integration = Integration(
         term=_term(request),
-        solver=request.started_solver,
+        solver=solver,
         t0=request.t0,
         t1=t1,
         dt0=request.dt0,
         y0=y0,
         args=p,
         saveat=saveat,
-        controller=request.controller,
+        controller=controller,
         meter=meter,
         max_steps=request.max_steps,
     )
@@ -166,6 +171,7 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
         times_ok=times_ok,
         start_ok=start_ok,
         switch=inner.stats if isinstance(inner, SwitchState) else None,
+        drawn=drawn,
         lookups=Lookups(state.lost, state.ahead) if isinstance(state, DelayedState) else None,
         raw=raw,
         method=method,
@@ -177,7 +183,7 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
 def _term(request: Request) -> Any:
     if request.capacity:
         return dde.Delays(request.model.functions)
-    if request.key is None:
+    if not request.noisy:
         return GeneratedTerm(request.model.functions)
     return sde.terms(request.model, request.method.solver, request.t0, request.t1, request.key)
 

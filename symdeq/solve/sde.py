@@ -22,8 +22,7 @@ from symdeq.solve.ode import generated_linearisation
 from symdeq.solve.stiffness import Probe, probe
 from symdeq.solvers import AbstractLinearisation, Approach, Doubling, RosenbrockMilstein, linearise
 
-# Steps do not become shorter than this part of the interval. The Brownian path is resolved to half of it, because steps
-# are taken in halves.
+# Steps do not become shorter than this part of the interval, to which the Brownian path is resolved.
 _RESOLUTION = 2.0**-14
 # That of a method for stiff equations, which have short times in them.
 _FINE = 2.0**-22
@@ -82,11 +81,21 @@ def is_noisy(model: Model) -> bool:
     return bool(model.system.noise)
 
 
+def is_random(model: Model) -> bool:
+    """Whether a model needs a key: for Brownian motions, or for Poisson processes."""
+    return bool(model.system.noise or model.system.jumps)
+
+
+def sources(model: Model) -> str:
+    """What is random in a model, for messages."""
+    return "Brownian motions" if is_noisy(model) else "Poisson processes"
+
+
 def refuse_noise(model: Model, what: str) -> None:
     """`UnsupportedError` where something does not know noise."""
-    if is_noisy(model):
+    if is_random(model):
         raise UnsupportedError(
-            f"`{model.system.name}` has Brownian motions, which {what} does not know.",
+            f"`{model.system.name}` has {sources(model)}, which {what} does not know.",
             remedy="solve paths by jax.vmap(lambda key: sd.solve(model, ..., key=key))(keys)",
         )
 
@@ -101,7 +110,12 @@ def terms(model: Model, solver: Any, t0: Array, t1: Array, key: Any) -> dfx.Mult
     t1 = jnp.where(t1 > t0, t1, t0 + 1)  # where nothing is to be solved, there is still no tree of nothing
     levy = dfx.SpaceTimeLevyArea if isinstance(_inner(solver), dfx.AbstractSRK) else dfx.BrownianIncrement
     path = dfx.VirtualBrownianTree(
-        t0, t1, tol=(t1 - t0) * _resolution(solver) / 2, shape=(len(system.noise),), key=key, levy_area=levy
+        t0,
+        t1,
+        tol=(t1 - t0) * _resolution(solver) / _parts(solver),
+        shape=(len(system.noise),),
+        key=key,
+        levy_area=levy,
     )
     return dfx.MultiTerm(
         dfx.ODETerm(Drift(functions=model.functions, correct=correct)),
@@ -113,14 +127,22 @@ def _resolution(solver: Any) -> float:
     return _FINE if isinstance(solver, RosenbrockMilstein) else _RESOLUTION
 
 
-def controller(solver: Any, rtol: Array, atol: Array, t0: Array, t1: Array, ts: Any) -> dfx.AbstractStepSizeController:
+def _parts(solver: Any) -> int:
+    """In how many parts a method takes a step: the path is resolved to each."""
+    return 2 if isinstance(solver, dfx.HalfSolver | Doubling | RosenbrockMilstein) else 1
+
+
+def controller(
+    model: Model, solver: Any, rtol: Array, atol: Array, t0: Array, t1: Array, ts: Any
+) -> dfx.AbstractStepSizeController:
     """Steps by the error, none below the resolution of the path; they end at the times to save at, because between
     its ends a step knows nothing of the path."""
     shortest = (t1 - t0) * _resolution(solver)
     control: Any = dfx.PIDController(rtol=rtol, atol=atol, dtmin=shortest, force_dtmin=True)
     if isinstance(solver, RosenbrockMilstein):
         wanted = jnp.stack([t1]) if ts is None else jnp.append(jnp.asarray(ts, t1.dtype), t1)
-        return Approach(control, lax.stop_gradient(wanted), shortest)
+        drift = dfx.ODETerm(Drift(functions=model.functions, correct=0))
+        return Approach(control, lax.stop_gradient(wanted), shortest, drift)
     return control if ts is None else dfx.ClipStepSizeController(control, step_ts=lax.stop_gradient(jnp.asarray(ts)))
 
 

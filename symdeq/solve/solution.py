@@ -64,6 +64,7 @@ class Solution(eqx.Module):
     start_ok: Bool[Array, ""]
     switch: SwitchStats | None
     lookups: Lookups | None
+    drawn: Bool[Array, ""] | None
     raw: dfx.Solution | None
     method: Method = eqx.field(static=True)
     at_steps: bool = eqx.field(static=True)
@@ -73,6 +74,7 @@ class Solution(eqx.Module):
     def ok(self) -> Any:
         """Whether the end was reached with finite values: a `bool`; an array in `jax.jit`, and from `jax.vmap`."""
         done = (self.result == dfx.RESULTS.successful) | (self.result == dfx.RESULTS.event_occurred)
+        done = done if self.drawn is None else done & self.drawn
         good = done & self.times_ok & self.start_ok & jnp.all(jnp.isfinite(self.y_end), axis=-1)
         return good if isinstance(good, Tracer) or good.ndim else bool(good)
 

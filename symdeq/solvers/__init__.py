@@ -30,6 +30,7 @@ from symdeq.solvers.gillespie import JumpResults as JumpResults
 from symdeq.solvers.gillespie import direct_method as direct_method
 from symdeq.solvers.gmres import GMRES as GMRES
 from symdeq.solvers.interpolation import StepInterpolation as StepInterpolation
+from symdeq.solvers.jumping import Jumping as Jumping
 from symdeq.solvers.linear import linear_solver as linear_solver
 from symdeq.solvers.linearise import AbstractLinearisation as AbstractLinearisation
 from symdeq.solvers.linearise import DenseLinearisation as DenseLinearisation

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree
 
 from symdeq.solvers.linearise import linearise
 
-# The last step before a wanted time takes about so much of the fastest time of the drift at the start.
+# The last step before a wanted time takes about so much of the fastest time of the drift.
 _LAST = 0.25
 
 
@@ -26,11 +27,16 @@ class Approach(dfx.AbstractAdaptiveStepSizeController):
     - `controller`: the other controller, a `diffrax.PIDController`.
     - `ts`: the wanted times, in order, the end of the interval last; shape (times,).
     - `shortest`: no step is made shorter than this.
+    - `drift`: the term of the drift, whose Jacobian tells its fastest time.
     """
 
     controller: dfx.PIDController
     ts: Array
     shortest: Any
+    drift: Any
+
+    def __init__(self, controller: dfx.PIDController, ts: Array, shortest: Any, drift: Any):
+        self.controller, self.ts, self.shortest, self.drift = controller, ts, shortest, drift
 
     @property
     def rtol(self) -> Any:
@@ -45,7 +51,7 @@ class Approach(dfx.AbstractAdaptiveStepSizeController):
         return self.controller.norm
 
     def wrap(self, direction: Any) -> "Approach":
-        return Approach(self.controller.wrap(direction), self.ts * direction, self.shortest)
+        return Approach(self.controller.wrap(direction), self.ts * direction, self.shortest, self.drift)
 
     def init(
         self,
@@ -59,10 +65,8 @@ class Approach(dfx.AbstractAdaptiveStepSizeController):
         error_order: Any,
     ) -> Any:
         end, inner = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
-        rate = lax.stop_gradient(linearise(terms.terms[0], t0, y0, args).norm())
-        last = jnp.maximum(_LAST / jnp.where(rate > 0, rate, 1e-30), self.shortest).astype(end.dtype)
-        next_t1, target = self._clipped(t0, end - t0, last)
-        return next_t1, (inner, last, target, end - t0)
+        next_t1, target = self._clipped(t0, end - t0, self._last(t0, y0, args))
+        return next_t1, (inner, target, end - t0)
 
     def adapt_step_size(
         self,
@@ -75,14 +79,21 @@ class Approach(dfx.AbstractAdaptiveStepSizeController):
         error_order: Any,
         controller_state: Any,
     ) -> Any:
-        inner, last, target, longest = controller_state
+        inner, target, longest = controller_state
         keep, next_t0, next_t1, made_jump, inner, result = self.controller.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, inner
         )
         longest = jnp.where(keep, jnp.maximum(longest, t1 - t0), longest)
         h = jnp.where(keep & (t1 == target), jnp.maximum(next_t1 - next_t0, longest), next_t1 - next_t0)
-        next_t1, target = self._clipped(next_t0, h, last)
-        return keep, next_t0, next_t1, made_jump, (inner, last, target, longest), result
+        y = jax.tree.map(lambda old, new: jnp.where(keep, new, old), y0, y1_candidate)
+        next_t1, target = self._clipped(next_t0, h, self._last(next_t0, y, args))
+        return keep, next_t0, next_t1, made_jump, (inner, target, longest), result
+
+    def _last(self, t: Any, y: PyTree, args: PyTree) -> Array:
+        """The length of the last step before a wanted time, were it here."""
+        rate = lax.stop_gradient(linearise(self.drift, t, y, args).norm())
+        known = jnp.isfinite(rate) & (rate > 0)
+        return jnp.where(known, jnp.maximum(_LAST / jnp.where(known, rate, 1), self.shortest), jnp.inf)
 
     def _clipped(self, t: Any, h: Any, last: Any) -> tuple[Array, Array]:
         """The end of a step from t of length h or less, and the wanted time that it is on the way to."""

@@ -87,48 +87,46 @@ def direct_method(
     Returns a `Path`. Works under `jax.jit` and `jax.vmap`, there in lockstep: each step of the loop is one jump, or one
     saved time, of every path that is not done.
     """
-    largest = 2 / jnp.finfo(y0.dtype).eps
 
     def running(state: _State) -> Array:
         return (state.saved < len(ts)) & (state.result == JumpResults.successful)
 
     def step(state: _State) -> _State:
         """Save at the next time if the next jump comes later, else jump. What is done stays as it is."""
-        y = state.y
-        rates = propensities(y)
-        sums = jnp.cumsum(rates)
-        r1, r2 = jax.random.uniform(jax.random.fold_in(key, state.jumps), (2,), y.dtype)
-        wait = jnp.where(sums[-1] > 0, -jnp.log1p(-r1) / sums[-1], jnp.inf) + state.lost
-        until = state.since + wait
-        # The first that fulfils (21b), or that can happen at all where rounding leaves none.
-        j = jnp.argmax(jnp.where(rates > 0, jnp.where(sums > r2 * sums[-1], 2, 1), 0))
-        after = y + changes[j]
-
-        bad = ~jnp.all(jnp.isfinite(rates) & (rates >= 0))
-        saves = running(state) & ~bad & (until > ts[jnp.minimum(state.saved, len(ts) - 1)])
-        result = JumpResults.successful
-        for failed, why in (
-            (jnp.any(after >= largest), JumpResults.count_too_large),
-            (jnp.any(after < 0), JumpResults.negative_count),
-            (state.jumps >= max_jumps, JumpResults.max_jumps_reached),
-            (bad, JumpResults.bad_propensity),
-        ):
-            result = JumpResults.where(failed, why, result)
-        result = JumpResults.where(running(state) & ~saves, result, state.result)
+        rates = propensities(state.y)
+        wait, number = _next(rates, jax.random.fold_in(key, state.jumps))
+        wait = wait + state.lost
+        until, after = state.since + wait, state.y + changes[number]
+        saves = running(state) & _sound(rates) & (until > ts[jnp.minimum(state.saved, len(ts) - 1)])
+        result = JumpResults.where(running(state) & ~saves, _outcome(state, rates, after, max_jumps), state.result)
         jumps = running(state) & ~saves & (result == JumpResults.successful)
         return _State(
             since=jnp.where(jumps, until, state.since),
             lost=jnp.where(jumps, wait - (until - state.since), state.lost),
-            y=jnp.where(jumps, after, y),
+            y=jnp.where(jumps, after, state.y),
             jumps=state.jumps + jumps,
             saved=state.saved + saves,
-            ys=state.ys.at[jnp.where(saves, state.saved, len(ts))].set(y, mode="drop"),
+            ys=state.ys.at[jnp.where(saves, state.saved, len(ts))].set(state.y, mode="drop"),
             result=result,
         )
 
+    # The end of the loop is the same for a whole batch. With one for each path `jax.vmap` would copy all that is saved
+    # in every step, to keep that of the paths that are done.
+    end = jax.lax.while_loop(lambda state: _any(running(state)), step, _start(y0, t0, ts))
+    return Path(
+        ys=end.ys,
+        t_end=jnp.where(end.result == JumpResults.successful, ts[-1], end.since),
+        y_end=end.y,
+        num_jumps=end.jumps,
+        result=end.result,
+    )
+
+
+def _start(y0: Array, t0: Array, ts: Array) -> _State:
+    """Before the first jump; nothing runs from counts or to times that cannot be."""
     whole = jnp.all(jnp.isfinite(y0) & (y0 >= 0) & (y0 == jnp.round(y0)))
     ordered = jnp.all(jnp.diff(ts, prepend=t0) >= 0)
-    start = _State(
+    return _State(
         since=t0,
         lost=jnp.zeros((), y0.dtype),
         y=y0,
@@ -141,16 +139,32 @@ def direct_method(
             JumpResults.bad_start,
         ),
     )
-    # The end of the loop is the same for a whole batch. With one for each path `jax.vmap` would copy all that is saved
-    # in every step, to keep that of the paths that are done.
-    end = jax.lax.while_loop(lambda state: _any(running(state)), step, start)
-    return Path(
-        ys=end.ys,
-        t_end=jnp.where(end.result == JumpResults.successful, ts[-1], end.since),
-        y_end=end.y,
-        num_jumps=end.jumps,
-        result=end.result,
-    )
+
+
+def _next(rates: Array, key: Array) -> tuple[Array, Array]:
+    """The waiting time to the next reaction (21a), and its number (21b)."""
+    sums = jnp.cumsum(rates)
+    r1, r2 = jax.random.uniform(key, (2,), rates.dtype)
+    wait = jnp.where(sums[-1] > 0, -jnp.log1p(-r1) / sums[-1], jnp.inf)
+    # The first that fulfils (21b), or that can happen at all where rounding leaves none.
+    return wait, jnp.argmax(jnp.where(rates > 0, jnp.where(sums > r2 * sums[-1], 2, 1), 0))
+
+
+def _sound(rates: Array) -> Array:
+    return jnp.all(jnp.isfinite(rates) & (rates >= 0))
+
+
+def _outcome(state: _State, rates: Array, after: Array, max_jumps: int) -> Any:
+    """What becomes of a jump to the counts `after`; of several failures the last named counts."""
+    result = JumpResults.successful
+    for failed, why in (
+        (jnp.any(after >= 2 / jnp.finfo(after.dtype).eps), JumpResults.count_too_large),
+        (jnp.any(after < 0), JumpResults.negative_count),
+        (state.jumps >= max_jumps, JumpResults.max_jumps_reached),
+        (~_sound(rates), JumpResults.bad_propensity),
+    ):
+        result = JumpResults.where(failed, why, result)
+    return result
 
 
 @jax.custom_batching.custom_vmap

@@ -19,7 +19,7 @@ Every public name, made from its docstring by `python -m tests.docs`; `help(sd.s
 # Section, what it is about, and its names; `fit` and whatever comes with it has a section of its own.
 _SECTIONS = (
     ("Declaring", "[Writing models](guide/models.md)", ("state", "states", "parameter", "parameters", "guess", "t")),
-    ("Noise", "[Noise](guide/noise.md)", ("brownian",)),
+    ("Noise", "[Noise](guide/noise.md)", ("brownian", "poisson", "mark")),
     ("Delays", "[Delays](guide/delays.md)", ("delay", "Delayed")),
     ("Equations and systems", "[Writing models](guide/models.md)", ("D", "Eq", "Equation", "Neural", "System")),
     ("Compiling", "[Generated code](guide/generated-code.md)", ("compile", "Model")),
@@ -46,7 +46,11 @@ _SECTIONS = (
         ("Reaction", "reactions", "ReactionNetwork", "simulate", "JumpSolution"),
     ),
     ("Fitting", "[Fitting](guide/fitting.md)", ()),
-    ("Solvers", "[Solvers for diffrax users](guide/solvers.md)", ("AutoSwitch", "Rodas5P", "Rosenbrock23", "BDF")),
+    (
+        "Solvers",
+        "[Solvers for diffrax users](guide/solvers.md)",
+        ("AutoSwitch", "Rodas5P", "Rosenbrock23", "BDF", "RosenbrockMilstein"),
+    ),
     (
         "Errors and warnings",
         "All derive from `SymdeqError` or `SymdeqWarning`",

@@ -38,7 +38,9 @@ class Table(dfx.AbstractBrownianPath):
 def table(key: Any, cells: int, motions: int, levy_area: Any = dfx.SpaceTimeLevyArea) -> Table:
     """A path; over a cell of length h, W is N(0, h) and the area N(0, h / 12), independent of it."""
     h, keys = 1 / cells, jax.random.split(key)
-    steps, areas = (jax.random.normal(k, (cells, motions)) * jnp.sqrt(v) for k, v in zip(keys, (h, h / 12), strict=True))
+    steps, areas = (
+        jax.random.normal(k, (cells, motions)) * jnp.sqrt(v) for k, v in zip(keys, (h, h / 12), strict=True)
+    )
     w = jnp.concatenate([jnp.zeros((1, motions)), jnp.cumsum(steps, axis=0)])
     integral = jnp.cumsum(h * (w[:-1] + steps / 2 + areas), axis=0)
     return Table(w=w, integral=jnp.concatenate([jnp.zeros((1, motions)), integral]), levy_area=levy_area)

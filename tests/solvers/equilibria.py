@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
-from scipy import integrate
+from scipy import integrate, optimize
 
 COSINE = 0.7390851332151607  # x = cos x
 
@@ -85,3 +85,24 @@ def largest(tree: Any) -> float:
 
 def successful(solution: optx.Solution) -> bool:
     return bool(jnp.all(solution.result == optx.RESULTS.successful))
+
+
+def solves_radiative_transfer(solver: Any, albedo: float, most: int) -> None:
+    """It finds the solution of the H-equation, its integral and its values, within `most` evaluations."""
+    g, nodes, weights = chandrasekhar(albedo)
+    sol = fixed(g, solver, jnp.ones_like(nodes))
+    assert successful(sol)
+    assert int(sol.stats["nfe"]) <= most
+    integral = 2 * (1 - np.sqrt(1 - albedo)) / albedo
+    np.testing.assert_allclose(weights @ sol.value, integral, rtol=1e-9 if albedo < 1 else 1e-4)
+    if albedo == 0.9:
+        exact = [chandrasekhar_exactly(albedo, mu) for mu in nodes[::10]]
+        np.testing.assert_allclose(sol.value[::10], exact, rtol=1e-4)
+
+
+def is_bratus(sol: optx.Solution, f: Callable[[Any], Any], exact: np.ndarray) -> None:
+    """It is the discrete solution, as SciPy finds it, and near the exact one."""
+    assert successful(sol)
+    np.testing.assert_allclose(sol.value, exact, atol=1e-4)
+    expected = optimize.root(lambda u: np.asarray(f(u)), np.zeros(len(exact)), tol=1e-13).x
+    np.testing.assert_allclose(sol.value, expected, atol=1e-9)
