@@ -188,7 +188,7 @@ def trained(digits: Digits, *, reduced: bool, epochs: int) -> Run:
     return run
 
 
-def main(output: Path = OUTPUT, epochs: int = 20) -> dict[bool, Run]:
+def main(output: Path = OUTPUT, epochs: int = 8) -> dict[bool, Run]:
     """Train both, print what they read and what their searches cost, and draw; returns them by `reduced`."""
     digits = read()
     runs = {reduced: trained(digits, reduced=reduced, epochs=epochs) for reduced in (False, True)}

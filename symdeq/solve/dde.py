@@ -70,10 +70,11 @@ class Delays(eqx.Module):
     """
 
     functions: Functions = eqx.field(static=True)
+    met: bool = eqx.field(static=True)
 
     def __call__(self, y0: Array) -> DelayTerm:
         lags = [LagOf(self.functions, i) for i in range(len(self.functions.generated.lag_kinds))]
-        return DelayTerm(VectorField(self.functions), lags, History(self.functions, y0))
+        return DelayTerm(VectorField(self.functions), lags, History(self.functions, y0), met=self.met)
 
 
 class LagBreakpoints(dfx.AbstractAdaptiveStepSizeController):
@@ -148,6 +149,13 @@ def _depth(lags: int, order: int) -> int:
 
 def _count(lags: int, order: int) -> int:
     return math.comb(order + 1 + lags, lags) - 1
+
+
+def term(functions: Functions, controller: Any) -> Delays:
+    """The term of a delay equation whose steps this controller chooses."""
+    kinds = functions.generated.lag_kinds
+    met = isinstance(controller, LagBreakpoints) and all(kind == "constant" for kind in kinds)
+    return Delays(functions, met=met and _depth(len(kinds), controller.order) == controller.order)
 
 
 def constant_lags(functions: Functions, t: Any, y: Any, args: Any) -> list[Array]:
@@ -265,15 +273,15 @@ def delayed(solver: dfx.AbstractSolver, capacity: int, sweeps: int | None) -> De
 @eqx.filter_jit
 def _past_along(solution: Solution) -> Array:
     functions, args = solution.model.functions, solution.model.args
-    term, t0 = Delays(functions)(solution.y0), solution.t0
+    looked, t0 = Delays(functions, met=True)(solution.y0), solution.t0
     assert solution.raw is not None
     dense: Any = solution.raw
 
     def at(t: Array, y: Array) -> Array:
         values = []
-        for s in term.lagged(t, y, args):
+        for s in looked.lagged(t, y, args):
             within = jnp.clip(s, t0, solution.t_end)
-            values.append(jnp.where(s < t0, term.history(jnp.minimum(s, t0), args), dense.evaluate(within)))
+            values.append(jnp.where(s < t0, looked.history(jnp.minimum(s, t0), args), dense.evaluate(within)))
         return functions.past(values)
 
     return jax.vmap(at)(jnp.asarray(solution.ts), solution.ys)

@@ -182,7 +182,7 @@ def run(request: Request, meter: dfx.AbstractProgressMeter) -> Solution:
 
 def _term(request: Request) -> Any:
     if request.capacity:
-        return dde.Delays(request.model.functions)
+        return dde.term(request.model.functions, request.controller)
     if not request.noisy:
         return GeneratedTerm(request.model.functions)
     return sde.terms(request.model, request.method.solver, request.t0, request.t1, request.key)

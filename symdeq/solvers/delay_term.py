@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
@@ -25,13 +26,23 @@ class DelayTerm(dfx.AbstractTerm):
     - `lags`: the k lags, each a number of zero or more, or a function (t, y, args) -> number.
     - `history`: a function (t, args) -> y of the structure of y, for t before the start. Its value at the start itself
         must be finite, but y0 counts there.
+    - `met`: whether steps end wherever the solution is less smooth, as all breakpoints of constant lags are met by the
+        controller `Breakpoints`; default `False`. Then the solver does not look for such points.
     """
 
     vector_field: Callable[..., PyTree]
     lags: tuple[Any, ...]
     history: Callable[..., PyTree]
+    met: bool = eqx.field(static=True)
 
-    def __init__(self, vector_field: Callable[..., PyTree], lags: Sequence[Any], history: Callable[..., PyTree]):
+    def __init__(
+        self,
+        vector_field: Callable[..., PyTree],
+        lags: Sequence[Any],
+        history: Callable[..., PyTree],
+        met: bool = False,
+    ):
+        self.met = met
         self.vector_field = vector_field
         self.lags = tuple(lag if callable(lag) else jnp.asarray(lag, jnp.result_type(float)) for lag in lags)
         self.history = history

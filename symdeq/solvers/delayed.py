@@ -165,23 +165,26 @@ class Delayed(dfx.AbstractWrappedSolver):
             along = jax.vmap(lambda t: jnp.stack(looks(t, curve.evaluate(t))))(points)
             return curve, jnp.stack(looks(start, y0)), along
 
-        taken = take(past.last)
-        # A step as long as the lag must not be repeated for rounding.
-        within = jnp.any(look(taken)[2] > start + _SHORT * (end - start))
-        taken, change = self._settled(taken, within, lambda known: take(as_step(known)))
+        def within(taken: _Taken) -> Array:
+            # A step as long as the lag must not be repeated for rounding.
+            return jnp.any(look(taken)[2] > start + _SHORT * (end - start))
+
+        taken, change = self._settled(past.last, take, as_step, within)
         curve, first, along = look(taken)
 
-        error = taken.error
-        level = solver_state.kinks.passed(first, along[-1])
+        error, kinks = taken.error, solver_state.kinks
         if error is not None:
-            bent = solver_state.kinks.matters(level)
-            held = hold(as_step(taken))
-            defect = lax.cond(
-                unvmap_any(bent), lambda: _defect(held, curve, start, end, direction, args), lambda: _zeros(y0)
-            )
-            error = jax.tree.map(
-                lambda e, c, d: jnp.maximum(jnp.maximum(jnp.abs(e), c), jnp.where(bent, d, 0)), error, change, defect
-            )
+            error = jax.tree.map(lambda e, c: jnp.maximum(jnp.abs(e), c), error, change)
+        if not term.met:
+            level = kinks.passed(first, along[-1])
+            bent = kinks.matters(level)
+            kinks = kinks.with_step(_fixed(start), _fixed(end), level)
+            if error is not None:
+                held = hold(as_step(taken))
+                defect = lax.cond(
+                    unvmap_any(bent), lambda: _defect(held, curve, start, end, direction, args), lambda: _zeros(y0)
+                )
+                error = jax.tree.map(lambda e, d: jnp.where(bent, jnp.maximum(e, d), e), error, defect)
 
         h = end - start
         lost, ahead = past.lost(first), first > start + _FUTURE * h
@@ -198,29 +201,40 @@ class Delayed(dfx.AbstractWrappedSolver):
         state = DelayedState(
             inner=taken.state,
             past=past.with_step(as_step(taken)),
-            kinks=solver_state.kinks.with_step(_fixed(start), _fixed(end), level),
+            kinks=kinks,
             lost=lost,
             ahead=ahead,
         )
         return y, error, taken.info, state, result
 
-    def _settled(self, taken: _Taken, within: Array, again: Callable[[_Taken], _Taken]) -> tuple[_Taken, PyTree]:
-        """A step repeated until it no longer changes, if it looks `within` itself, and its last change."""
+    def _settled(
+        self,
+        last: Step,
+        take: Callable[[Step], _Taken],
+        as_step: Callable[[_Taken], Step],
+        within: Callable[[_Taken], Array],
+    ) -> tuple[_Taken, PyTree]:
+        """A step, repeated until it no longer changes if it looks `within` itself, and its last change."""
 
-        def sweep(carry: Any, _: Any) -> Any:
-            before, change, wanted = carry
+        def sweep(carry: Any, number: Any) -> Any:
+            known, before, change, wanted = carry
 
             def repeat() -> Any:
-                after = again(before)
-                return after, jax.tree.map(lambda a, b: jnp.abs(a - b), _fixed(after.y), _fixed(before.y))
+                after = take(known)
+                changed = jax.tree.map(lambda a, b: jnp.abs(a - b), _fixed(after.y), _fixed(before.y))
+                changed = jax.tree.map(lambda c: jnp.where(number == 0, 0, c), changed)
+                settled = (number > 0) & _small(after, changed)
+                return as_step(after), after, changed, within(after) & ~settled
 
-            after, changed = lax.cond(unvmap_any(wanted), repeat, lambda: (before, change))
-            after, changed = _where(wanted, (after, changed), (before, change))
-            return (after, changed, wanted & ~_small(after, changed)), None
+            after = lax.cond(unvmap_any(wanted), repeat, lambda: carry)
+            return _where(wanted, after, (known, before, change, jnp.asarray(False))), None
 
-        unchanged = _zeros(taken.y)
-        swept = lambda: lax.scan(sweep, (taken, unchanged, within), None, length=self.sweeps)[0][:2]  # noqa: E731
-        return lax.cond(unvmap_any(within), swept, lambda: (taken, unchanged))
+        # A loop from the very first time on, so that the step is compiled, and differentiated, only once.
+        kinds = jax.eval_shape(take, last)
+        empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), kinds)
+        start = (last, empty, _zeros(empty.y), jnp.asarray(True))
+        _, taken, change, _ = lax.scan(sweep, start, jnp.arange(self.sweeps + 1))[0]
+        return taken, change
 
 
 def _defect(held: HeldTerm, curve: Any, start: Array, end: Array, direction: Any, args: PyTree) -> PyTree:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import random
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from .peers.equilibria_jax import SEARCHES
 from .peers.equilibria_torch import SETTINGS
 from .records import Timing
 from .table import aligned, number
+from .turns import turns
 
 PEERS = (*SEARCHES, *SETTINGS)
 TOLERANCES = (1e-1, 1e-3)
@@ -78,25 +78,19 @@ def answered(peer: str, tolerance: float) -> tuple[dict[str, Any], dict[str, Cal
 
 
 def _serve(peer: str) -> None:
-    from .worker import burst, serve
+    from .worker import keeping, serve
 
     if peer.startswith("symdeq"):
         import symdeq  # noqa: F401  # sets XLA's option, which has to come before the first computation
     elif "symdeq" in sys.modules:
         raise RuntimeError("symdeq was imported in the process of another peer")
-    kept: dict[str, Callable[[], Any]] = {}
 
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
-        if request["do"] == "burst":
-            return burst(kept[request["what"]], request["seconds"])
-        kept.clear()
+    def prepare(request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
         # What is imported and set up once in a process is part of no peer's time.
         answered(peer, 1.0)
-        reply, runs = answered(peer, request["tolerance"])
-        kept.update(runs)
-        return reply
+        return answered(peer, request["tolerance"])
 
-    serve(lambda: answer)
+    serve(lambda: keeping(prepare))
 
 
 def compare(
@@ -121,7 +115,7 @@ def compare(
         for tolerance in tolerances:
             answers = {peer: client.ask(do="prepare", tolerance=tolerance) for peer, client in clients.items()}
             able = {peer: clients[peer] for peer, reply in answers.items() if "first" in reply}
-            times = {what: _timed(able, what, rounds, seconds) for what in RUNS}
+            times = {what: turns(able, what, rounds, seconds) for what in RUNS}
             for peer, reply in answers.items():
                 if peer in able:
                     measured: dict[str, Any] = {what: times[what][peer] for what in RUNS}
@@ -132,20 +126,6 @@ def compare(
         for client in clients.values():
             client.close()
     return rows
-
-
-def _timed(clients: dict[str, Client], what: str, rounds: int, seconds: float) -> dict[str, Timing]:
-    taken: dict[str, list[tuple[int, float]]] = {peer: [] for peer in clients}
-    shuffle = random.Random(0)
-    for turn in range(rounds):
-        order = list(clients)
-        shuffle.shuffle(order)
-        for peer in order:
-            reply = clients[peer].ask(do="burst", what=what, seconds=seconds)
-            if "error" in reply:
-                raise RuntimeError(f"{peer}: {reply['error']}")
-            taken[peer].append((turn, reply["us"]))
-    return {peer: Timing(rounds=tuple(found)) for peer, found in taken.items()}
 
 
 _HEAD = (

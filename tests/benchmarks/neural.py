@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import functools
 import os
-import random
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +27,7 @@ from .client import Client
 from .peers.compiled import forget
 from .records import Timing
 from .table import aligned, number
+from .turns import turns
 
 RTOL, ATOL = 1e-7, 1e-9
 START, TIMES = (2.0, 0.0), np.linspace(0.0, 1.5, 30)
@@ -138,7 +138,7 @@ def _done(run: Callable[[Any], Any], weights: Any) -> Any:
 
 
 def _serve(peer: str) -> None:
-    from .worker import burst, serve
+    from .worker import keeping, serve
 
     if peer == SYMDEQ:
         import symdeq  # noqa: F401  # sets XLA's option, which has to come before the first computation
@@ -148,17 +148,7 @@ def _serve(peer: str) -> None:
         jax.config.update("jax_cpu_enable_async_dispatch", False)
     # What is imported and set up once in a process is part of no peer's time.
     _prepared(peer, {"max_steps": 16, "rtol": 0.1, "atol": 0.1, "weights": None, "data": [[0.0, 0.0]] * len(TIMES)})
-    kept: dict[str, Callable[[], Any]] = {}
-
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
-        if request["do"] == "burst":
-            return burst(kept[request["what"]], request["seconds"])
-        kept.clear()
-        reply, runs = _prepared(peer, request)
-        kept.update(runs)
-        return reply
-
-    serve(lambda: answer)
+    serve(lambda: keeping(lambda request: _prepared(peer, request)))
 
 
 def _trained() -> tuple[list[float], list[list[float]]]:
@@ -200,7 +190,7 @@ def compare(rounds: int = 21, seconds: float = 0.02, bounds: Iterable[int] = MAX
                     peer: _answered(client.ask(**request, max_steps=bound, rtol=RTOL, atol=ATOL))
                     for peer, client in clients.items()
                 }
-                times = {what: _timed(clients, what, rounds, seconds) for what in ("loss", "gradient")}
+                times = {what: turns(clients, what, rounds, seconds) for what in ("loss", "gradient")}
                 for peer, answer in answers.items():
                     rows.append(
                         Row(
@@ -224,17 +214,6 @@ def _answered(answer: dict[str, Any]) -> dict[str, Any]:
     if "error" in answer:
         raise RuntimeError(answer["error"])
     return answer
-
-
-def _timed(clients: dict[str, Client], what: str, rounds: int, seconds: float) -> dict[str, Timing]:
-    taken: dict[str, list[tuple[int, float]]] = {peer: [] for peer in clients}
-    shuffle = random.Random(0)
-    for turn in range(rounds):
-        order = list(clients)
-        shuffle.shuffle(order)
-        for peer in order:
-            taken[peer].append((turn, _answered(clients[peer].ask(do="burst", what=what, seconds=seconds))["us"]))
-    return {peer: Timing(rounds=tuple(found)) for peer, found in taken.items()}
 
 
 def _error(found: list[float], reference: list[float]) -> float:

@@ -40,6 +40,23 @@ def burst(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
     return {"us": (time.perf_counter() - start) / count * 1e6, "count": count}
 
 
+def keeping(
+    prepare: Callable[[dict[str, Any]], tuple[dict[str, Any], dict[str, Callable[[], Any]]]],
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Answers to requests: what `prepare` replies, whose runs are kept, and bursts of one of them."""
+    kept: dict[str, Callable[[], Any]] = {}
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        if request["do"] == "burst":
+            return burst(kept[request["what"]], request["seconds"])
+        kept.clear()
+        reply, runs = prepare(request)
+        kept.update(runs)
+        return reply
+
+    return answer
+
+
 def serve(ready: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
     """Get ready, say so, then answer requests until the other end closes."""
     # Whatever a library prints goes to standard error, so that the answers stay alone.

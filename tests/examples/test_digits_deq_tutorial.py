@@ -13,7 +13,7 @@ from examples import digits_deq_tutorial as example
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[bool, example.Run]:
     output = tmp_path_factory.mktemp("output") / "new"
-    found = example.main(output, epochs=8)
+    found = example.main(output)
     assert (output / "digits_deq_tutorial.png").read_bytes().startswith(b"\x89PNG")
     return found
 

@@ -180,7 +180,7 @@ def test_subsystems_have_networks_of_their_own():
     assert abs(float(other["y"][-1])) > 1e-3
 
 
-def refused(build, *parts):
+def assert_refused(build, *parts):
     with pytest.raises(sd.ModelError) as caught:
         build()
     for part in parts:
@@ -190,31 +190,31 @@ def refused(build, *parts):
 def test_bad_networks_are_refused_at_the_door():
     x, y = sd.states(x=1.0, y=1.0)
     net = sd.Neural("net", mlp(2, 2))
-    refused(lambda: sd.compile(sd.System([Eq(D(x), net(x)[0])])), "`net`", "1 inputs", "test_networks.py")
-    refused(lambda: sd.Neural("net", lambda v: jnp.stack([v, v]))(x)[-1], "indexed by -1")
+    assert_refused(lambda: sd.compile(sd.System([Eq(D(x), net(x)[0])])), "`net`", "1 inputs", "test_networks.py")
+    assert_refused(lambda: sd.Neural("net", lambda v: jnp.stack([v, v]))(x)[-1], "indexed by -1")
     unknown = sd.Neural("free", lambda v: v[:1])
-    refused(lambda: sd.compile(sd.System([Eq(D(x), unknown(x, y)[1]), Eq(D(y), x)])), "`free`", "1 outputs")
-    refused(lambda: net(x, y)[2], "2 numbers")
-    refused(lambda: list(unknown(x, y)), "outputs=2")
-    refused(lambda: sd.Neural("net", 3.0), "cannot be called")
-    refused(lambda: net(), "without inputs")
-    refused(lambda: sd.System([Eq(D(x), net(x, y)), Eq(D(y), x)]), "a number", "a vector of 2")
+    assert_refused(lambda: sd.compile(sd.System([Eq(D(x), unknown(x, y)[1]), Eq(D(y), x)])), "`free`", "1 outputs")
+    assert_refused(lambda: net(x, y)[2], "2 numbers")
+    assert_refused(lambda: list(unknown(x, y)), "outputs=2")
+    assert_refused(lambda: sd.Neural("net", 3.0), "cannot be called")
+    assert_refused(lambda: net(), "without inputs")
+    assert_refused(lambda: sd.System([Eq(D(x), net(x, y)), Eq(D(y), x)]), "a number", "a vector of 2")
     twin = sd.Neural("net", mlp(2, 2))
-    refused(lambda: sd.System([Eq(D(x), net(x, y)[0]), Eq(D(y), twin(x, y)[0])]), "Two different networks")
-    refused(lambda: sd.System([Eq(D(x), sd.Neural("x", mlp(1, 1))(x)[0])]), "both named `x`")
+    assert_refused(lambda: sd.System([Eq(D(x), net(x, y)[0]), Eq(D(y), twin(x, y)[0])]), "Two different networks")
+    assert_refused(lambda: sd.System([Eq(D(x), sd.Neural("x", mlp(1, 1))(x)[0])]), "both named `x`")
     model = mixed()
-    refused(lambda: model.replace({"net": eqx.nn.MLP(2, 2, 8, 3, key=jax.random.key(0))}), "another structure")
+    assert_refused(lambda: model.replace({"net": eqx.nn.MLP(2, 2, 8, 3, key=jax.random.key(0))}), "another structure")
 
 
 def test_bad_vectors_are_refused_at_the_door():
-    refused(lambda: sd.state("h", [1.0, 2.0], shape=3), "2 elements", "(3,)")
-    refused(lambda: sd.state("h", 0.0, shape=(2, 2)), "(n,)")
+    assert_refused(lambda: sd.state("h", [1.0, 2.0], shape=3), "2 elements", "(3,)")
+    assert_refused(lambda: sd.state("h", 0.0, shape=(2, 2)), "(n,)")
     h, g, x = sd.state("h", 0.0, shape=3), sd.state("g", 0.0, shape=2), sd.state("x", 0.0)
-    refused(lambda: sd.System([Eq(D(h), h + g), Eq(D(g), -g)]), "2 and 3", "test_networks.py")
-    refused(lambda: sd.System([Eq(D(x), h), Eq(D(h), -h)]), "a number", "a vector of 3")
-    refused(lambda: h[3], "3 numbers")
-    refused(lambda: x[0], "one number")
-    refused(lambda: sd.compile(sd.System([Eq(0, h + h**3 - x), Eq(D(x), -x)])), "`h`", "implicitly")
+    assert_refused(lambda: sd.System([Eq(D(h), h + g), Eq(D(g), -g)]), "2 and 3", "test_networks.py")
+    assert_refused(lambda: sd.System([Eq(D(x), h), Eq(D(h), -h)]), "a number", "a vector of 3")
+    assert_refused(lambda: h[3], "3 numbers")
+    assert_refused(lambda: x[0], "one number")
+    assert_refused(lambda: sd.compile(sd.System([Eq(0, h + h**3 - x), Eq(D(x), -x)])), "`h`", "implicitly")
 
 
 def test_time_and_parameters_enter_a_network_and_scalars_are_scalars():

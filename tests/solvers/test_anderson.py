@@ -13,7 +13,7 @@ from scipy import optimize
 from symdeq._errors import ModelError
 from symdeq.solvers.anderson import Anderson, least_squares
 
-from .equilibria import bratu, cell, chandrasekhar, chandrasekhar_exactly, fixed, largest, linear, successful
+from .equilibria import bratu, cell, fixed, is_bratus, largest, linear, solves_radiative_transfer, successful
 
 
 def iterates(g, solver: Anderson, z0, count: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from symdeq._errors import ModelError
 from symdeq.solvers.broyden import Broyden, InverseEstimate
 from symdeq.solvers.gmres import gmres
 
-from .equilibria import bratu, cell, chandrasekhar, chandrasekhar_exactly, fixed, largest, linear, rooted, successful
+from .equilibria import bratu, cell, fixed, is_bratus, largest, linear, rooted, solves_radiative_transfer, successful
 
 
 def iterates(f, solver: Broyden, z0, count: int) -> tuple[np.ndarray, InverseEstimate]:

@@ -14,7 +14,17 @@ from scipy import optimize
 from symdeq._errors import ModelError
 from symdeq.solvers.newton_krylov import NewtonKrylov
 
-from .equilibria import bratu, cell, chandrasekhar, chandrasekhar_exactly, fixed, largest, linear, rooted, successful
+from .equilibria import (
+    bratu,
+    cell,
+    chandrasekhar,
+    fixed,
+    largest,
+    linear,
+    rooted,
+    solves_radiative_transfer,
+    successful,
+)
 
 
 def effort(sol: optx.Solution) -> int:
