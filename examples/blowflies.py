@@ -2,10 +2,10 @@
 
     python examples/blowflies.py
 
-Adults lay eggs, which are adults a lag later: N' = P N(t - tau) exp(-N(t - tau)/N0) - d N, W. S. C. Gurney, S. P. Blythe
-and R. M. Nisbet, Nicholson's blowflies revisited, Nature 287 (1980) 17-21. Counts every four days are made by the model
-with known constants and 10 % of noise, so that what the fit finds can be compared with the truth. The lag is a parameter
-like every other: the solution is differentiated by it.
+Adults lay eggs, which are adults a lag later: N' = P N(t - tau) exp(-N(t - tau)/N0) - d N, W. S. C. Gurney,
+S. P. Blythe and R. M. Nisbet, Nicholson's blowflies revisited, Nature 287 (1980) 17-21. Counts every four days are made
+by the model with known constants and 10 % of noise, so that what the fit finds can be compared with the truth. The lag
+is a parameter like every other: the solution is differentiated by it.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from symdeq.fit.data import Measurements, check_possible, read
 from symdeq.fit.noise import AbstractNoise, noise_of_columns
 from symdeq.fit.objective import Objective, Settings
 from symdeq.fit.unknowns import Coordinates, resolve
+from symdeq.solve.dde import without_start
 from symdeq.solve.sde import refuse_noise
 
 # Tighter than the defaults of `solve`: a search compares costs whose differences are small.
@@ -181,7 +182,7 @@ def _check_counts(measured: Measurements, noises: tuple[AbstractNoise, ...], coo
 def _check_rest(model: Model, coordinates: Coordinates) -> None:
     """What is not estimated must have a value."""
     missing = [s.name for s, v in zip(model.parameters, np.asarray(model.values), strict=True) if not np.isfinite(v)]
-    missing += [s.name for s in model.missing_initial]
+    missing += [s.name for s in without_start(model)]
     missing = [name for name in missing if name not in coordinates.names]
     if missing:
         raise ModelError(

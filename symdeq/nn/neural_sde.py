@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from symdeq._errors import ModelError, SolveError
 from symdeq._values import as_array, concrete
+from symdeq.solvers import Doubling
 
 Calculus = Literal["ito", "stratonovich"]
 # The Brownian path is resolved to this part of the interval; steps do not become shorter.
@@ -94,7 +95,7 @@ class NeuralSDE(eqx.Module):
         self.saveat = None if times is None else tuple(float(v) for v in times)
         milstein = dfx.ItoMilstein() if calculus == "ito" else dfx.StratonovichMilstein()
         self.drift, self.diffusion, self.time = drift, diffusion, bool(time)
-        self.solver = dfx.HalfSolver(milstein) if solver is None else solver
+        self.solver = Doubling(milstein) if solver is None else solver
         self.rtol, self.atol, self.max_steps = float(rtol), float(atol), int(max_steps)
         self.adjoint = dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
 

@@ -18,7 +18,16 @@ from symdeq._values import concrete
 from symdeq.codegen import Functions, host_functions
 from symdeq.compiled import Model
 from symdeq.solve.ode import GeneratedLinearisation
-from symdeq.solvers import AbstractLinearisation, Breakpoints, Delayed, DelayTerm, FirstStep, breakpoints, linearise
+from symdeq.solvers import (
+    BDF,
+    AbstractLinearisation,
+    Breakpoints,
+    Delayed,
+    DelayTerm,
+    FirstStep,
+    breakpoints,
+    linearise,
+)
 from symdeq.solvers.delay_term import HeldTerm
 
 if TYPE_CHECKING:
@@ -198,9 +207,15 @@ def without_start(model: Model) -> tuple[Any, ...]:
 
 def unwrapped(solver: Any) -> tuple[Any, int, int | None]:
     """The solver of a single step, how many steps are to be kept, and how often one is repeated if that was said."""
+    inner, capacity, sweeps = solver, CAPACITY, None
     if isinstance(solver, Delayed):
-        return solver.solver, solver.capacity, solver.sweeps
-    return solver, CAPACITY, None
+        inner, capacity, sweeps = solver.solver, solver.capacity, solver.sweeps
+    if isinstance(inner, BDF):
+        raise UnsupportedError(
+            "BDF keeps its own past steps, and does not solve equations with delays.",
+            remedy='use solver="auto" or sd.Rodas5P()',
+        )
+    return inner, capacity, sweeps
 
 
 def check(model: Model, t0: Array, t1: Array, y0: Array, adjoint: Any) -> None:

@@ -183,8 +183,6 @@ def check(
         heavy_state=isinstance(method.solver, BDF),
         delays=looks_back,
     )
-    if random and isinstance(adjoint, ByColumns):
-        adjoint = adjoint.primal  # a path has as many random numbers as steps, and they are not what is differentiated
     if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
         plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
     ):
@@ -334,7 +332,8 @@ def _method(model: Model, solver: Any, rtol: Array, atol: Array, t0: Array, t1: 
     duration = abs(float(t1) - float(t0)) if concrete(t0, t1) else math.inf
     start = model.declared_start(float(t0) if concrete(t0) else 0.0)
     elimination = elimination_of(model.functions) if model.generated.vectorised else None
-    dense = elimination.rest if isinstance(elimination, Elimination) else 0
+    # A multistep method is nothing for delays.
+    dense = elimination.rest if isinstance(elimination, Elimination) and not dde.has_delays(model) else 0
     structure = model.system.structure
     assert structure is not None
     linear = bool(structure.sparsity) and structure.linear >= set(structure.sparsity)

@@ -36,14 +36,14 @@ def feedback(lag=1.0, history=None, **values):
     return sd.compile(sd.System([Eq(D(y), -k * sd.delay(y, tau))], name="feedback", history=history, **values))
 
 
-def test_delayed_lotka_volterra_has_its_published_values(rabbits):
+def test_row_12_delayed_lotka_volterra_has_its_published_values(rabbits):
     sol = sd.solve(rabbits, saveat=TS, rtol=1e-10, atol=1e-12)
     assert np.allclose(sol.ys[10], (0.341780, 5.232535), atol=6e-7)
     assert np.allclose(sol.ys[-1], (1.213370, 3.415943), atol=6e-7)
     assert float(jnp.sum((sol["x"] - 1) ** 2)) == pytest.approx(72.9436, abs=5e-5)
 
 
-def test_delayed_lotka_volterra_is_trained(rabbits):
+def test_row_12_delayed_lotka_volterra_is_trained(rabbits):
     a, b, d, g, _ = rabbits.parameters
 
     def loss(p):
@@ -289,6 +289,8 @@ def test_what_cannot_be_solved_is_refused_by_name(rabbits):
         sd.solve(rabbits.replace(tau=-0.1), t1=1.0)
     with pytest.raises(UnsupportedError, match="BacksolveAdjoint runs `rabbits` backwards"):
         sd.solve(rabbits, saveat=TS, adjoint="backsolve")
+    with pytest.raises(UnsupportedError, match="BDF keeps its own past steps"):
+        sd.solve(rabbits, saveat=TS, solver=sd.BDF())
     with pytest.raises(UnsupportedError, match=r"has delays, `x\(t - tau\)`, which steady_state does not know"):
         sd.steady_state(rabbits)
     with pytest.raises(ModelError, match="`y` of `feedback` has no initial value"):
