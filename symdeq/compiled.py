@@ -18,7 +18,7 @@ from symdeq import _host, codegen, passes
 from symdeq._errors import ModelError
 from symdeq._lookup import Compiled, evaluator, replaced, text_of
 from symdeq._networks import named
-from symdeq._values import as_array, concrete
+from symdeq._replaced import new_network, new_value
 from symdeq.model import Guess, Lagged, ModelSymbol, NetworkValue, Numbers, Parameter, State, System
 
 
@@ -162,12 +162,12 @@ class Model(eqx.Module):
                     remedy="replace the states and parameters that it is computed from",
                 )
             if kind == "network":
-                networks[i] = _network(value, networks[i], text_of(name))
+                networks[i] = new_network(value, networks[i], text_of(name))
             elif kind == "parameter":
-                new = new.at[i].set(_checked(value, text_of(name), self.values.dtype, ()))
+                new = new.at[i].set(new_value(value, text_of(name), self.values.dtype, ()))
             else:
                 shape = self.states[i].shape
-                start = start.at[self.place(i)].set(_checked(value, text_of(name), self.values.dtype, shape))
+                start = start.at[self.place(i)].set(new_value(value, text_of(name), self.values.dtype, shape))
                 given[i] = True
         return dataclasses.replace(self, values=new, start=start, given=tuple(given), networks=tuple(networks))
 
@@ -389,30 +389,3 @@ def _check_eliminated(model: Model) -> None:
 
 def _flat_initial(declared: System) -> tuple:
     return passes.PIPELINE[0](declared).initial
-
-
-def _checked(value: Any, name: str, dtype: Any, shape: tuple[int, ...]) -> Array:
-    """A new value of a symbol; one number for all elements of a vector is right as well."""
-    try:
-        array = as_array(value, dtype)
-    except (TypeError, ValueError):
-        raise ModelError(f"The value of `{name}` must be a number, not {value!r}.", remedy="give a number") from None
-    if array.shape not in ((), shape):
-        raise ModelError(
-            f"The value of `{name}` must be one number{f' or {shape[0]}' if shape else ''}, but has the shape "
-            f"{array.shape}.",
-            remedy="batches are jax.vmap(lambda v: sd.solve(model.replace({...: v}), ...))(values)",
-        )
-    if concrete(array) and not np.isfinite(array).all():
-        raise ModelError(f"The value of `{name}` must be finite, not {value}.", remedy="give a finite number")
-    return jnp.asarray(array)
-
-
-def _network(new: Any, old: Any, name: str) -> Any:
-    """A network in place of another of the same structure, so that nothing compiles anew."""
-    if jax.tree.structure(new) != jax.tree.structure(old):
-        raise ModelError(
-            f"The network `{name}` is to be replaced by one of another structure.",
-            remedy="compile the system with the other network; new weights go by eqx.tree_at or eqx.apply_updates",
-        )
-    return new

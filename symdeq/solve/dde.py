@@ -286,7 +286,7 @@ def delayed(solver: dfx.AbstractSolver, capacity: int, sweeps: int | None) -> De
 
 
 @eqx.filter_jit
-def _past_along(solution: Solution) -> Array:
+def _past_along(solution: Solution, ts: Array, ys: Array) -> Array:
     functions, args = solution.model.functions, solution.model.args
     looked, t0 = Delays(functions, met=True)(solution.y0), solution.t0
     assert solution.raw is not None
@@ -299,18 +299,18 @@ def _past_along(solution: Solution) -> Array:
             values.append(jnp.where(s < t0, looked.history(jnp.minimum(s, t0), args), dense.evaluate(within)))
         return functions.past(values)
 
-    return jax.vmap(at)(jnp.asarray(solution.ts), solution.ys)
+    return jax.vmap(at)(ts, ys)
 
 
-def past_along(solution: Solution) -> Array:
-    """The delayed values at the times of a dense solution, shape (times, delayed)."""
+def past_along(solution: Solution, ts: Any, ys: Any) -> Array:
+    """The delayed values at times of a dense solution, given the states there, shape (times, delayed)."""
     if solution.raw is None or solution.raw.interpolation is None:
         raise ModelError(
             f"The solution of `{solution.model.system.name}` was saved at single times only, and its delayed values "
             "lie between them.",
             remedy="solve with saveat=diffrax.SaveAt(ts=..., dense=True)",
         )
-    return _past_along(solution)
+    return _past_along(solution, jnp.asarray(ts, solution.y0.dtype), jnp.asarray(ys, solution.y0.dtype))
 
 
 @linearise.register(HeldTerm)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,107 +12,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
-from symdeq._errors import ModelError, SymdeqWarning
+from symdeq._errors import ModelError
 from symdeq._values import as_array, concrete
 from symdeq.compiled import Model
 from symdeq.model import ModelSymbol
 from symdeq.solve import dde, poisson, sde
-from symdeq.solve.gradient import ByColumns, adjoint_of
+from symdeq.solve.gradient import adjoint_of
 from symdeq.solve.method import Method, choose
 from symdeq.solve.ode import elimination_of
+from symdeq.solve.request import Request
 from symdeq.solve.saveat import check_saveat
 from symdeq.solve.stiffness import probe
-from symdeq.solvers import BDF, AutoSwitch, FirstStep
+from symdeq.solvers import BDF
 from symdeq.solvers.elimination import Elimination
 
 _TOLERANCES = {"float64": (1e-6, 1e-9), "float32": (1e-4, 1e-7)}
-
-
-class Request(eqx.Module):
-    """A checked call of `solve`."""
-
-    model: Model
-    t0: Array
-    t1: Array
-    y0: Array
-    rtol: Array
-    atol: Array
-    start_implicit: Array
-    saveat: dfx.SaveAt
-    adjoint: ByColumns | dfx.AbstractAdjoint
-    key: Any
-    method: Method = eqx.field(static=True)
-    max_steps: int = eqx.field(static=True)
-    capacity: int = eqx.field(static=True)
-    sweeps: int | None = eqx.field(static=True)
-    room: int = eqx.field(static=True)
-    at_steps: bool = eqx.field(static=True)
-    plain: bool = eqx.field(static=True)
-
-    @property
-    def traced(self) -> bool:
-        return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self))
-
-    @property
-    def noisy(self) -> bool:
-        """Whether there are Brownian motions."""
-        return sde.is_noisy(self.model)
-
-    @property
-    def asked(self) -> Any:
-        """The times to save at where they are all that is saved, else `None`."""
-        sub = self.saveat.subs
-        return None if sub.t0 or sub.t1 or sub.steps else sub.ts
-
-    @property
-    def backsolves(self) -> bool:
-        return isinstance(self.adjoint, dfx.BacksolveAdjoint)
-
-    @property
-    def started_solver(self) -> dfx.AbstractSolver:
-        solver = self.method.solver
-        if isinstance(solver, AutoSwitch):
-            solver = eqx.tree_at(lambda s: s.start_implicit, solver, self.start_implicit)
-        return dde.delayed(solver, self.capacity, self.sweeps) if self.capacity else solver
-
-    @property
-    def dt0(self) -> Array | None:
-        if self.noisy and self.method.adaptive:
-            return sde.first_step(self.t0, self.t1)
-        return None if self.method.adaptive else (self.t1 - self.t0) / self.max_steps
-
-    @property
-    def controller(self) -> dfx.AbstractStepSizeController:
-        """Integral control for a method that estimates its error, and `max_steps` equal steps for one that does not."""
-        if not self.method.adaptive:
-            return dfx.ConstantStepSize()
-        if self.noisy:
-            asked = self.asked if self.plain else None
-            return sde.controller(self.model, self.method.solver, self.rtol, self.atol, self.t0, self.t1, asked)
-        control = FirstStep(dfx.PIDController(rtol=self.rtol, atol=self.atol))
-        if not self.capacity:
-            return control
-        order = self.started_solver.order(None)
-        return dde.LagBreakpoints(control, self.model.functions, 5 if order is None else order)
-
-    def with_more_capacity(self) -> Request | None:
-        """The same with more room for the past; `None` where there is nothing to gain by it."""
-        more = dde.more_capacity(self.capacity, self.max_steps) if self.capacity else None
-        return dataclasses.replace(self, capacity=more) if more else None
-
-    def warn_of_precision(self, solution: Any) -> None:
-        """A stiff model in single precision loses digits that its small time scales need."""
-        stats = solution.switch
-        if self.y0.dtype == jnp.float32 and stats is not None and int(stats.implicit_steps) > 0:
-            warnings.warn(
-                f"`{self.model.system.name}` is stiff and was solved in float32, in which small differences drown.\n"
-                '  remedy: jax.config.update("jax_enable_x64", True) before compiling the model',
-                SymdeqWarning,
-                stacklevel=3,
-            )
 
 
 def check(
@@ -132,69 +47,25 @@ def check(
 ) -> tuple[Request, str]:
     """Turn the arguments of `solve` into a `Request` and the reason for its method, or raise `ModelError`."""
     _check_model(model, "solve")
-    noisy, random, jumps = sde.is_noisy(model), sde.is_random(model), poisson.has_jumps(model)
-    if key is not None and not random:
-        raise ModelError(f"`{model.system.name}` has no Brownian motion, so key= has no use.", remedy="leave key= out")
-    if random and key is None:
-        raise ModelError(
-            f"`{model.system.name}` has {sde.sources(model)}, and needs a key to draw their path.",
-            remedy="sd.solve(model, ..., key=jax.random.key(0)); several paths are jax.vmap over keys",
-        )
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
-        raise ModelError(
-            f"max_steps must be a whole number from 1 on, not {max_steps!r}.",
-            remedy="it bounds the work; default 4096",
-        )
+    _check_key(model, key)
+    _check_steps(max_steps)
     _check_parameters(model)
-    dtype = model.values.dtype
-    if (
-        t1 is None
-        and isinstance(saveat, list | tuple | np.ndarray | jax.Array)
-        and np.ndim(saveat) == 1
-        and len(saveat)
-    ):
-        t1 = saveat[-1]
-    t0, t1 = _time(t0, "t0", model, dtype), _time(t1, "t1", model, dtype)
-    if concrete(t0, t1) and float(t0) == float(t1):
-        raise ModelError(f"The interval is empty: t0 = t1 = {float(t0):g}.", remedy="give t1 different from t0")
-    saveat, at_steps, plain = check_saveat(saveat, t0, t1, dtype)
-    if random and concrete(t0, t1) and float(t1) < float(t0):
-        raise ModelError("An equation with noise runs forward in time.", remedy="give t1 above t0")
-    if random and saveat.dense:
+    t0, t1 = _interval(model, t0, t1, saveat)
+    saveat, at_steps, plain = check_saveat(saveat, t0, t1, model.values.dtype)
+    if sde.is_random(model) and saveat.dense:
         raise ModelError("A path with noise has no values between its steps.", remedy="give times to save at")
-    default_rtol, default_atol = (sde.DEFAULT_RTOL, sde.DEFAULT_ATOL) if noisy else default_tolerances(dtype)
-    rtol = checked_tolerance(default_rtol if rtol is None else rtol, "rtol", (), dtype)
-    atol = checked_tolerance(default_atol if atol is None else atol, "atol", (model.size,), dtype)
-    if concrete(rtol) and float(rtol) < 10 * float(jnp.finfo(dtype).eps):
-        raise ModelError(
-            f"rtol = {float(rtol):g} is below what {dtype} can resolve ({10 * float(jnp.finfo(dtype).eps):.1g}).",
-            remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
-        )
-    looks_back, capacity, sweeps = dde.has_delays(model), 0, None
-    if looks_back:
+    rtol, atol = _tolerances(model, rtol, atol)
+    capacity, sweeps = 0, None
+    if dde.has_delays(model):
         solver, capacity, sweeps = dde.unwrapped(solver)
+        if at_steps and concrete(t0, t1, *jax.tree.leaves(eqx.filter(model, eqx.is_array))):
+            saveat = dataclasses.replace(saveat, dense=True)  # what lies between the steps is asked for by delays
+    noisy = sde.is_noisy(model)
     method = sde.choose(model, solver, t0, t1, atol / rtol) if noisy else _method(model, solver, rtol, atol, t0, t1)
-    weights = sum(leaf.size for leaf in jax.tree.leaves(model.networks) if eqx.is_inexact_array(leaf))
-    adjoint = adjoint_of(
-        adjoint,
-        int(max_steps),
-        model.size,
-        values=model.values.size + model.size + weights,
-        heavy_state=isinstance(method.solver, BDF),
-        delays=looks_back,
-    )
-    if isinstance(adjoint, dfx.BacksolveAdjoint) and not (
-        plain and (saveat.subs.t1 or saveat.subs.ts is not None) and not at_steps
-    ):
-        raise ModelError(
-            "BacksolveAdjoint needs times to save at.",
-            remedy="give saveat an array of times, or diffrax.SaveAt(t1=True)",
-        )
+    adjoint = _adjoint(model, adjoint, int(max_steps), method, at_single_times=plain and not at_steps, saveat=saveat)
     y0 = jnp.asarray(_y0(model, y0, t0))
-    if looks_back:
+    if capacity:
         dde.check(model, t0, t1, y0, adjoint)
-    if jumps:
-        poisson.check(model, method.solver)
     request = Request(
         model=model,
         t0=jnp.asarray(t0),
@@ -211,11 +82,80 @@ def check(
         max_steps=int(max_steps),
         capacity=capacity,
         sweeps=sweeps,
-        room=poisson.room(model, t0, t1, y0) if jumps else 0,
+        room=poisson.checked_room(model, method.solver, t0, t1, y0),
         at_steps=at_steps,
         plain=plain,
     )
     return request, method.reason
+
+
+def _check_key(model: Model, key: Any) -> None:
+    random = sde.is_random(model)
+    if key is not None and not random:
+        raise ModelError(f"`{model.system.name}` has no Brownian motion, so key= has no use.", remedy="leave key= out")
+    if random and key is None:
+        raise ModelError(
+            f"`{model.system.name}` has {sde.sources(model)}, and needs a key to draw their path.",
+            remedy="sd.solve(model, ..., key=jax.random.key(0)); several paths are jax.vmap over keys",
+        )
+
+
+def _check_steps(max_steps: Any) -> None:
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise ModelError(
+            f"max_steps must be a whole number from 1 on, not {max_steps!r}.",
+            remedy="it bounds the work; default 4096",
+        )
+
+
+def _interval(model: Model, t0: Any, t1: Any, saveat: Any) -> tuple[Array, Array]:
+    """Start and end, by default the last time to save at."""
+    dtype = model.values.dtype
+    listed = isinstance(saveat, list | tuple | np.ndarray | jax.Array) and np.ndim(saveat) == 1
+    if t1 is None and listed and len(saveat):
+        t1 = saveat[-1]
+    t0, t1 = _time(t0, "t0", model, dtype), _time(t1, "t1", model, dtype)
+    if concrete(t0, t1) and float(t0) == float(t1):
+        raise ModelError(f"The interval is empty: t0 = t1 = {float(t0):g}.", remedy="give t1 different from t0")
+    if sde.is_random(model) and concrete(t0, t1) and float(t1) < float(t0):
+        raise ModelError("An equation with noise runs forward in time.", remedy="give t1 above t0")
+    return t0, t1
+
+
+def _tolerances(model: Model, rtol: Any, atol: Any) -> tuple[Array, Array]:
+    dtype = model.values.dtype
+    defaults = (sde.DEFAULT_RTOL, sde.DEFAULT_ATOL) if sde.is_noisy(model) else default_tolerances(dtype)
+    rtol = checked_tolerance(defaults[0] if rtol is None else rtol, "rtol", (), dtype)
+    atol = checked_tolerance(defaults[1] if atol is None else atol, "atol", (model.size,), dtype)
+    least = 10 * float(jnp.finfo(dtype).eps)
+    if concrete(rtol) and float(rtol) < least:
+        raise ModelError(
+            f"rtol = {float(rtol):g} is below what {dtype} can resolve ({least:.1g}).",
+            remedy='loosen it, or compute in float64: jax.config.update("jax_enable_x64", True) before compiling',
+        )
+    return rtol, atol
+
+
+def _adjoint(
+    model: Model, adjoint: Any, max_steps: int, method: Method, *, at_single_times: bool, saveat: dfx.SaveAt
+) -> Any:
+    weights = sum(leaf.size for leaf in jax.tree.leaves(model.networks) if eqx.is_inexact_array(leaf))
+    chosen = adjoint_of(
+        adjoint,
+        max_steps,
+        model.size,
+        values=model.values.size + model.size + weights,
+        heavy_state=isinstance(method.solver, BDF),
+        delays=dde.has_delays(model),
+    )
+    if isinstance(chosen, dfx.BacksolveAdjoint) and not (
+        at_single_times and (saveat.subs.t1 or saveat.subs.ts is not None)
+    ):
+        raise ModelError(
+            "BacksolveAdjoint needs times to save at.",
+            remedy="give saveat an array of times, or diffrax.SaveAt(t1=True)",
+        )
+    return chosen
 
 
 def checked_start(model: Any, y0: Any, who: str) -> Array:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from symdeq.solve.door import Request
 from symdeq.solve.members import Columns
 from symdeq.solve.paths import path_key
 from symdeq.solve.problem import run
+from symdeq.solve.request import Request
 from symdeq.solve.solution import Lookups
 from symdeq.solvers import SwitchStats
 

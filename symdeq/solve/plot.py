@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from symdeq._errors import MissingExtraError, ModelError
@@ -125,10 +127,23 @@ def _groups(columns: list[np.ndarray]) -> list[list[int]]:
 def _curves(solution: Solution, quantities: list[Any]) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
     """Times and values; between the steps of the solver the states follow the cubic that fits values and slopes."""
     ts, ys = np.asarray(solution.ts, dtype=float), np.asarray(solution.ys, dtype=float)
-    if solution.at_steps and len(ts) > 1:
-        slopes = np.asarray(solution.model.slopes(solution.ts, solution.ys), dtype=float)
-        ts, ys = _refined(ts, ys, slopes)
-    return ts, solution.model.columns(quantities, ts, ys)
+    system = solution.model.system
+    # Between two points of a random path there is no curve.
+    if solution.at_steps and len(ts) > 1 and not (system.noise or system.jumps):
+        if solution.is_dense:
+            ts = _finer(ts[np.isfinite(ys).all(1)])
+            ys = np.asarray(jax.vmap(solution.evaluate)(jnp.asarray(ts, solution.ys.dtype)), dtype=float)
+        elif not system.delays:
+            slopes = np.asarray(solution.model.slopes(solution.ts, solution.ys), dtype=float)
+            ts, ys = _refined(ts, ys, slopes)
+    return ts, solution.model.columns(quantities, ts, ys, lambda: solution.past(ts, ys))
+
+
+def _finer(ts: np.ndarray) -> np.ndarray:
+    """Times with a fixed number of points in each step."""
+    ts = ts[np.concatenate([[True], np.diff(ts) != 0])]
+    inside = np.linspace(0, 1, _POINTS_BETWEEN, endpoint=False)
+    return np.append((ts[:-1, None] + inside * np.diff(ts)[:, None]).ravel(), ts[-1])
 
 
 def _refined(ts: np.ndarray, ys: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -141,6 +156,5 @@ def _refined(ts: np.ndarray, ys: np.ndarray, slopes: np.ndarray) -> tuple[np.nda
         return ts, ys
     sign = 1.0 if ts[-1] > ts[0] else -1.0
     spline = CubicHermiteSpline(sign * ts, ys, sign * slopes)
-    inside = np.linspace(0, 1, _POINTS_BETWEEN, endpoint=False)
-    fine = np.append((ts[:-1, None] + inside * np.diff(ts)[:, None]).ravel(), ts[-1])
+    fine = _finer(ts)
     return fine, spline(sign * fine)

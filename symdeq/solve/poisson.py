@@ -42,11 +42,6 @@ class Draws(eqx.Module):
     enough: Bool[Array, ""]
 
 
-def has_jumps(model: Model) -> bool:
-    """Whether a model has Poisson processes."""
-    return bool(model.system.jumps)
-
-
 def room(model: Model, t0: Any, t1: Any, start: Array) -> int:
     """For how many jumps of each process there is to be room: a power of two, so that few programs are made."""
     known = concrete(t0, t1, *jax.tree.leaves(eqx.filter(model.args, eqx.is_array)))
@@ -58,14 +53,20 @@ def room(model: Model, t0: Any, t1: Any, start: Array) -> int:
     return 2 ** math.ceil(math.log2(wanted))
 
 
-def check(model: Model, solver: Any) -> None:
-    """Raise `UnsupportedError` for a solver whose steps cannot end at the jumps."""
-    if isinstance(solver, dfx.AbstractSolver) and not isinstance(solver, dfx.AbstractAdaptiveSolver):
+def checked_room(model: Model, solver: Any, t0: Any, t1: Any, start: Array) -> int:
+    """`room` for a model with Poisson processes, 0 for one without.
+
+    Raises `UnsupportedError` for a solver whose steps cannot end at the jumps.
+    """
+    if not model.system.jumps:
+        return 0
+    if not isinstance(solver, dfx.AbstractAdaptiveSolver):
         raise UnsupportedError(
             f"The steps of {type(solver).__name__} are all alike, and do not end at the jumps of "
             f"`{model.system.jumps[0].process}`.",
             remedy='use solver="auto", or diffrax.HalfSolver around it',
         )
+    return room(model, t0, t1, start)
 
 
 def draw(model: Model, t0: Array, t1: Array, y0: Array, key: Any, room: int) -> Draws:

@@ -16,9 +16,10 @@ from symdeq._errors import SolveError
 from symdeq.compiled import Model
 from symdeq.solve import dde, poisson, sde
 from symdeq.solve.dae import consistent
-from symdeq.solve.door import Request, check
+from symdeq.solve.door import check
 from symdeq.solve.gradient import Integration, integrate
 from symdeq.solve.ode import GeneratedTerm
+from symdeq.solve.request import Request
 from symdeq.solve.round_trip import warn_of_backsolve
 from symdeq.solve.solution import Lookups, Solution
 from symdeq.solve.times import CheckedTimes

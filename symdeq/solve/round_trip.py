@@ -16,7 +16,7 @@ from jax.core import Tracer
 from symdeq._errors import SymdeqWarning
 from symdeq._values import concrete
 from symdeq.compiled import Model
-from symdeq.solve.door import Request
+from symdeq.solve.request import Request
 
 # Relative to the state at the start. The adjoint equations run along this trajectory, so the gradient is no better.
 _ACCEPTED = 1e-3

@@ -96,25 +96,33 @@ class Solution(eqx.Module):
         Raises `ModelError` for a symbol that the model does not have.
         """
         self._check_plain()
-        return self.model.evaluate([quantity], self.ts, self.ys, self._past)[0]
+        return self.model.evaluate([quantity], self.ts, self.ys, self.past)[0]
 
     def evaluate(self, t: Any) -> Array:
         """The states at any time between `t0` and `t1`, shape (states,): needs `saveat=diffrax.SaveAt(dense=True)`."""
-        if self.raw is None or not self._is_dense:
+        if self.raw is None or not self.is_dense:
             raise ModelError(
                 "The solution was saved at single times only.", remedy="solve with saveat=diffrax.SaveAt(dense=True)"
             )
         return self.raw.evaluate(t)
 
     @property
-    def _is_dense(self) -> bool:
+    def is_dense(self) -> bool:
+        """Whether the states are known between the saved times."""
         return self.raw is not None and self.raw.interpolation is not None
 
-    def _past(self) -> Array:
-        """The delayed values at `ts`."""
+    def past(self, ts: Any = None, ys: Any = None) -> Array:
+        """The delayed values of a model with delays, shape (times, delayed), in the order of `model.delayed`.
+
+        Arguments:
+
+        - `ts`, `ys`: times and the states there; default those of the solution.
+
+        Raises `ModelError` for a solution that was saved at single times only.
+        """
         from symdeq.solve.dde import past_along
 
-        return past_along(self)
+        return past_along(self, self.ts if ts is None else ts, self.ys if ys is None else ys)
 
     def explain(self) -> str:
         """Which method ran when, and why; steps and tolerances. Not inside `jax.jit`."""
@@ -158,9 +166,9 @@ class Solution(eqx.Module):
         except ImportError:
             raise MissingExtraError("pandas", "fit", "to_pandas") from None
         self._check_plain()
-        observed = self.model.observed if self._is_dense else self.model.known_everywhere
+        observed = self.model.observed if self.is_dense else self.model.known_everywhere
         chosen = [*self.model.states, *observed] if quantities is None else list(quantities)
-        data = dict(self.model.columns(chosen, self.ts, self.ys, self._past))
+        data = dict(self.model.columns(chosen, self.ts, self.ys, self.past))
         return pd.DataFrame(data, index=pd.Index(np.asarray(self.ts), name="t"))
 
     def __repr__(self) -> str:

@@ -295,3 +295,15 @@ def test_what_cannot_be_solved_is_refused_by_name(rabbits):
         sd.steady_state(rabbits)
     with pytest.raises(ModelError, match="`y` of `feedback` has no initial value"):
         sd.solve(feedback(y=None), t1=1.0)
+
+
+def test_the_solvers_own_steps_come_with_what_lies_between(rabbits):
+    x, tau = rabbits.states[0], rabbits.parameters[4]
+    sol = sd.solve(rabbits, t1=1.0, solver=dfx.Tsit5())
+    tight = sd.solve(rabbits, saveat=np.linspace(0.0, 1.0, 101), rtol=1e-10, atol=1e-12, solver=dfx.Tsit5())
+    line = sol.plot([x]).lines[0]
+    assert len(line.get_xdata()) > 5 * len(sol.ts)
+    assert np.allclose(np.interp(tight.ts, *line.get_data()), tight[x], atol=2e-3)
+    drawn = sol.plot([sd.delay(x, tau)]).lines[0]
+    assert np.allclose(np.interp(0.55, *drawn.get_data()), tight[x][45], atol=2e-3)
+    assert "x(t - tau)" not in sol.to_pandas()
