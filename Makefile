@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet --no-input
 
-.PHONY: demo test bench lint docs clean
+.PHONY: demo test test-all bench lint docs clean
 
 demo: $(VENV)/.ready
 	MPLBACKEND=Agg $(PY) examples/hudson_bay.py
@@ -13,6 +13,10 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(PY) -m pytest -n 2
+
+# With the tests marked as slow: among them the pages of the examples, whose code `test` runs by the examples' own tests.
+test-all: $(VENV)/.ready
+	$(PY) -m pytest -n 2 -m "not gpu and not benchmark"
 
 bench: $(VENV)/.ready-bench
 	$(PY) -m tests.benchmarks --all

@@ -1,6 +1,7 @@
 """Every code block of the documentation and of docstrings runs, and prints what the page says."""
 
 import ast
+import importlib
 import re
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,15 @@ _IMAGE = re.compile(r"!\[[^]]*\]\((?P<path>[^)\s]+)")
 _LINK = re.compile(r"\]\((?!https?:|#)(?P<path>[^)#\s]+)")
 
 
-@pytest.mark.parametrize("page", pages.PAGES, ids=lambda p: str(p.relative_to(pages.ROOT)))
+def _has_test(page):
+    """Whether a page is that of an example with tests of its own, which train the same networks again."""
+    return page.parent.name == "examples" and (pages.ROOT / "tests" / "examples" / f"test_{page.stem}.py").exists()
+
+
+_MARKED = [pytest.param(p, marks=pytest.mark.slow) if _has_test(p) else p for p in pages.PAGES]
+
+
+@pytest.mark.parametrize("page", _MARKED, ids=lambda p: str(p.relative_to(pages.ROOT)))
 def test_page(page, tmp_path):
     try:
         plt.style.use(pages.STYLE)
@@ -29,6 +38,16 @@ def test_page(page, tmp_path):
     finally:
         plt.close("all")
         plt.rcdefaults()
+
+
+@pytest.mark.parametrize("page", [p for p in pages.PAGES if _has_test(p)], ids=lambda p: p.stem)
+def test_page_of_an_example_uses_what_is_there(page):
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert blocks
+    for node in (n for block in blocks for n in ast.walk(ast.parse(block)) if isinstance(n, ast.ImportFrom)):
+        if node.module and node.module.startswith(("examples", "symdeq")):
+            module = importlib.import_module(node.module)
+            assert [n.name for n in node.names if not hasattr(module, n.name)] == []
 
 
 def test_docstrings(tmp_path):
