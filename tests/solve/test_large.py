@@ -46,7 +46,9 @@ def test_a_network_against_scipy() -> None:
         assert scaled_error(sol, problem.states, expected, 1e-6, 1e-9) < 20
 
 
-@pytest.mark.parametrize("solver", [sd.Rodas5P(), sd.BDF()], ids=["Rodas5P", "BDF"])
+@pytest.mark.parametrize(
+    "solver", [pytest.param(sd.Rodas5P(), id="Rodas5P"), pytest.param(sd.BDF(), id="BDF", marks=pytest.mark.slow)]
+)
 def test_the_gradient_of_a_large_model(solver) -> None:
     problem = brusselator_1d(50)
     model = sd.compile(problem.build())
@@ -75,6 +77,7 @@ def test_a_state_that_decays_to_nothing_rejects_no_steps() -> None:
     assert int(sol.stats["num_rejected_steps"]) < int(sol.stats["num_accepted_steps"])
 
 
+@pytest.mark.slow
 def test_a_multistep_method_is_chosen_for_a_large_dense_rest() -> None:
     numbers = np.random.default_rng(0)
     n = 140
