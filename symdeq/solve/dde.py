@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import diffrax as dfx
@@ -11,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from symdeq._errors import ModelError, UnsupportedError
 from symdeq._values import concrete
@@ -86,67 +85,16 @@ class Delays(eqx.Module):
         return DelayTerm(VectorField(self.functions), lags, History(self.functions, y0), met=self.met)
 
 
-class LagBreakpoints(dfx.AbstractAdaptiveStepSizeController):
-    """`Breakpoints` for the constant lags of a `Delays`, computed where the solve begins."""
+class LagTimes(eqx.Module):
+    """The breakpoints of the constant lags of a `Delays`, and the shortest lag, where a solve begins."""
 
-    controller: FirstStep
     functions: Functions = eqx.field(static=True)
     order: int = eqx.field(static=True)
 
-    def __init__(self, controller: FirstStep, functions: Functions, order: int):
-        self.controller, self.functions, self.order = controller, functions, order
-
-    @property
-    def rtol(self) -> Any:
-        return self.controller.rtol
-
-    @property
-    def atol(self) -> Any:
-        return self.controller.atol
-
-    @property
-    def norm(self) -> Callable[[PyTree], Any]:
-        return self.controller.norm
-
-    def wrap(self, direction: Any) -> LagBreakpoints:
-        return LagBreakpoints(self.controller.wrap(direction), self.functions, self.order)
-
-    def init(
-        self,
-        terms: PyTree,
-        t0: Any,
-        t1: Any,
-        y0: PyTree,
-        dt0: Any,
-        args: PyTree,
-        func: Callable[..., PyTree],
-        error_order: Any,
-    ) -> Any:
+    def __call__(self, t0: Array, y0: Array, args: Any) -> tuple[Array, Array | None]:
         lags = constant_lags(self.functions, t0, y0, args)
         times = breakpoints(t0, lags, _depth(len(lags), self.order))
-        shortest = jnp.min(jnp.stack(lags)) if lags else None
-        end, state = self._at(times, shortest).init(terms, t0, t1, y0, dt0, args, func, error_order)
-        return end, (times, shortest, state)
-
-    def adapt_step_size(
-        self,
-        t0: Any,
-        t1: Any,
-        y0: PyTree,
-        y1_candidate: PyTree,
-        args: PyTree,
-        y_error: PyTree,
-        error_order: Any,
-        controller_state: Any,
-    ) -> Any:
-        times, shortest, inner = controller_state
-        *rest, inner, result = self._at(times, shortest).adapt_step_size(
-            t0, t1, y0, y1_candidate, args, y_error, error_order, inner
-        )
-        return *rest, (times, shortest, inner), result
-
-    def _at(self, times: Array, shortest: Array | None) -> Breakpoints:
-        return Breakpoints(self.controller, times, shortest)
+        return times, jnp.min(jnp.stack(lags)) if lags else None
 
 
 def _depth(lags: int, order: int) -> int:
@@ -160,11 +108,18 @@ def _count(lags: int, order: int) -> int:
     return math.comb(order + 1 + lags, lags) - 1
 
 
+def controller(inner: FirstStep, functions: Functions, order: int) -> Breakpoints:
+    """A controller whose steps end where the solution is less smooth for a method of that order."""
+    return Breakpoints(inner, LagTimes(functions, order))
+
+
 def term(functions: Functions, controller: Any) -> Delays:
     """The term of a delay equation whose steps this controller chooses."""
     kinds = functions.generated.lag_kinds
-    met = isinstance(controller, LagBreakpoints) and all(kind == "constant" for kind in kinds)
-    return Delays(functions, met=met and _depth(len(kinds), controller.order) == controller.order)
+    times = controller.times if isinstance(controller, Breakpoints) else None
+    if not isinstance(times, LagTimes) or not all(kind == "constant" for kind in kinds):
+        return Delays(functions, met=False)
+    return Delays(functions, met=_depth(len(kinds), times.order) == times.order)
 
 
 def constant_lags(functions: Functions, t: Any, y: Any, args: Any) -> list[Array]:

@@ -92,7 +92,9 @@ def check(
 def _check_key(model: Model, key: Any) -> None:
     random = sde.is_random(model)
     if key is not None and not random:
-        raise ModelError(f"`{model.system.name}` has no Brownian motion, so key= has no use.", remedy="leave key= out")
+        raise ModelError(
+            f"`{model.system.name}` has no noise and no random jumps, so key= has no use.", remedy="leave key= out"
+        )
     if random and key is None:
         raise ModelError(
             f"`{model.system.name}` has {sde.sources(model)}, and needs a key to draw their path.",

@@ -63,9 +63,10 @@ def ensemble(
     - `rtol`, `atol`, `solver`, `adjoint`, `max_steps`: as in `solve`, the same for all members.
     - `y0`: initial values over those of the model: shape (members, states), or (states,) for all members, or a
         dictionary of numbers by symbol or name.
-    - `key`: a `jax.random.key`, for models with Brownian motions, which need it: member i gets a path of its own, that
-        of `solve` with `jax.random.fold_in(key, i)`, however many members there are.
-    - `paths`: the number of members, for models with Brownian motions: without `values`, so many paths of equal values.
+    - `key`: a `jax.random.key`, for models with noise or random jumps, which need it: member i gets a path of its own,
+        that of `solve` with `jax.random.fold_in(key, i)`, however many members there are.
+    - `paths`: the number of members, for models with noise or random jumps: without `values`, so many paths of equal
+        values.
     - `throw`: raise an error if a member fails (default), or return what there is: `solution.ok` and
         `solution.failures` say which failed and why. Inside `jax.jit` nothing can be raised.
     - `progress`: show a progress bar over the members; default `False`.

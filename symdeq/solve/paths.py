@@ -1,4 +1,4 @@
-"""The Brownian paths of an ensemble: one a member, by its number, whatever the number of members."""
+"""The random paths of an ensemble: one a member, by its number, whatever the number of members."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_paths(model: Model, paths: Any, key: Any) -> int | None:
         for what, value in (("key", key), ("paths", paths)):
             if value is not None:
                 raise ModelError(
-                    f"`{name}` has no Brownian motion, so {what}= has no use.", remedy=f"leave {what}= out"
+                    f"`{name}` has no noise and no random jumps, so {what}= has no use.", remedy=f"leave {what}= out"
                 )
         return None
     if key is None:

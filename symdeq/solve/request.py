@@ -92,7 +92,7 @@ class Request(eqx.Module):
         if not self.capacity:
             return control
         order = self.started_solver.order(None)
-        return dde.LagBreakpoints(control, self.model.functions, 5 if order is None else order)
+        return dde.controller(control, self.model.functions, 5 if order is None else order)
 
     def with_more_capacity(self) -> Request | None:
         """The same with more room for the past; `None` where there is nothing to gain by it."""

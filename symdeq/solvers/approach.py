@@ -1,6 +1,5 @@
 """Steps that become shorter towards the times at which a noisy stiff solution is looked at."""
 
-from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
@@ -10,12 +9,13 @@ from jax import lax
 from jaxtyping import Array, PyTree
 
 from symdeq.solvers.linearise import linearise
+from symdeq.solvers.wrapping import Tried, WrappedController
 
 # The last step before a wanted time takes about so much of the fastest time of the drift.
 _LAST = 0.25
 
 
-class Approach(dfx.AbstractAdaptiveStepSizeController):
+class Approach(WrappedController):
     """A step size controller for stiff stochastic equations that leaves the error to another one.
 
     A fast state forgets its past within its own time, so that long steps may step over its noise, as long as the steps
@@ -38,56 +38,21 @@ class Approach(dfx.AbstractAdaptiveStepSizeController):
     def __init__(self, controller: dfx.PIDController, ts: Array, shortest: Any, drift: Any):
         self.controller, self.ts, self.shortest, self.drift = controller, ts, shortest, drift
 
-    @property
-    def rtol(self) -> Any:
-        return self.controller.rtol
-
-    @property
-    def atol(self) -> Any:
-        return self.controller.atol
-
-    @property
-    def norm(self) -> Callable[[PyTree], Any]:
-        return self.controller.norm
-
     def wrap(self, direction: Any) -> "Approach":
         return Approach(self.controller.wrap(direction), self.ts * direction, self.shortest, self.drift)
 
-    def init(
-        self,
-        terms: PyTree,
-        t0: Any,
-        t1: Any,
-        y0: PyTree,
-        dt0: Any,
-        args: PyTree,
-        func: Callable[..., PyTree],
-        error_order: Any,
-    ) -> Any:
-        end, inner = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
-        next_t1, target = self._clipped(t0, end - t0, self._last(t0, y0, args))
-        return next_t1, (inner, target, end - t0)
+    def first(self, t0: Any, end: Any, y0: PyTree, args: PyTree) -> tuple[Array, tuple[Array, Any]]:
+        clipped, target = self._clipped(t0, end - t0, self._last(t0, y0, args))
+        return clipped, (target, end - t0)
 
-    def adapt_step_size(
-        self,
-        t0: Any,
-        t1: Any,
-        y0: PyTree,
-        y1_candidate: PyTree,
-        args: PyTree,
-        y_error: PyTree,
-        error_order: Any,
-        controller_state: Any,
-    ) -> Any:
-        inner, target, longest = controller_state
-        keep, next_t0, next_t1, made_jump, inner, result = self.controller.adapt_step_size(
-            t0, t1, y0, y1_candidate, args, y_error, error_order, inner
-        )
-        longest = jnp.where(keep, jnp.maximum(longest, t1 - t0), longest)
-        h = jnp.where(keep & (t1 == target), jnp.maximum(next_t1 - next_t0, longest), next_t1 - next_t0)
-        y = jax.tree.map(lambda old, new: jnp.where(keep, new, old), y0, y1_candidate)
-        next_t1, target = self._clipped(next_t0, h, self._last(next_t0, y, args))
-        return keep, next_t0, next_t1, made_jump, (inner, target, longest), result
+    def following(self, tried: Tried, own: tuple[Array, Any]) -> tuple[Array, Any, tuple[Array, Any]]:
+        target, longest = own
+        keep, h = tried.keep, tried.end - tried.start
+        longest = jnp.where(keep, jnp.maximum(longest, tried.t1 - tried.t0), longest)
+        h = jnp.where(keep & (tried.t1 == target), jnp.maximum(h, longest), h)
+        y = jax.tree.map(lambda old, new: jnp.where(keep, new, old), tried.y0, tried.y1)
+        end, target = self._clipped(tried.start, h, self._last(tried.start, y, tried.args))
+        return end, tried.jumped, (target, longest)
 
     def _last(self, t: Any, y: PyTree, args: PyTree) -> Array:
         """The length of the last step before a wanted time, were it here."""

@@ -13,8 +13,11 @@ from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
+
+from symdeq.solvers.wrapping import Tried, WrappedController
 
 # A step longer than a lag is repeated about so often that steps as long as the lag cost less up to so many lags.
 _REPEATED = 4
@@ -43,14 +46,15 @@ def breakpoints(t0: Any, lags: Sequence[Any], order: int) -> Array:
     return jnp.sort(t0 + jnp.stack(sums)) if sums else jnp.zeros(0)
 
 
-class _State(eqx.Module):
+class _Own(eqx.Module):
     """`wanted` is the length of the next step that the inner controller asked for, before it was cut."""
 
     wanted: Array
-    inner: PyTree
+    times: Array
+    shortest: Array | None
 
 
-class Breakpoints(dfx.AbstractAdaptiveStepSizeController):
+class Breakpoints(WrappedController):
     """A step size controller that leaves all to another one, but ends a step at each of the given times.
 
     After such a step it goes on with the length that was cut. The times stay differentiable: a solution that jumps at a
@@ -59,93 +63,61 @@ class Breakpoints(dfx.AbstractAdaptiveStepSizeController):
     Arguments:
 
     - `controller`: the other controller, adaptive.
-    - `times`: the breakpoints in any order, shape (m,), as `breakpoints` gives them.
+    - `times`: the breakpoints in any order, shape (m,), as `breakpoints` gives them; or a function (t0, y0, args) ->
+        (times, shortest) for a solve forward in time, called where the solve begins.
     - `shortest`: the shortest lag, if it is known. Steps of one to four times its length are cut to it, since `Delayed`
         would repeat them; longer ones are not.
     """
 
     controller: dfx.AbstractAdaptiveStepSizeController
-    times: Array
+    times: Array | Callable[[Any, PyTree, PyTree], tuple[Array, Array | None]]
     shortest: Array | None
 
     def __init__(self, controller: dfx.AbstractAdaptiveStepSizeController, times: Any, shortest: Any = None):
         self.controller = controller
-        self.times = jnp.asarray(times)
+        known: Any = times if callable(times) else jnp.asarray(times)
+        self.times = known
         self.shortest = None if shortest is None else jnp.asarray(shortest)
 
-    @property
-    def rtol(self) -> Any:
-        return self.controller.rtol
-
-    @property
-    def atol(self) -> Any:
-        return self.controller.atol
-
-    @property
-    def norm(self) -> Callable[[PyTree], Any]:
-        return self.controller.norm
-
     def wrap(self, direction: Any) -> Breakpoints:
-        shortest = None if self.shortest is None else self.shortest * direction
         controller: Any = self.controller.wrap(direction)
+        if callable(self.times):
+            return Breakpoints(controller, self.times)
+        shortest = None if self.shortest is None else self.shortest * direction
         return Breakpoints(controller, self.times * direction, shortest)
 
-    def init(
-        self,
-        terms: PyTree,
-        t0: Any,
-        t1: Any,
-        y0: PyTree,
-        dt0: Any,
-        args: PyTree,
-        func: Callable[..., PyTree],
-        error_order: Any,
-    ) -> Any:
-        end, inner = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
+    def first(self, t0: Any, end: Any, y0: PyTree, args: PyTree) -> tuple[Array, _Own]:
         end = jnp.asarray(end)
         t0 = jnp.asarray(t0, end.dtype)
-        length = self._worthwhile(end - t0)
-        return self._cut(t0, t0 + length), _State(wanted=length, inner=inner)
+        known = self.times(t0, y0, args) if callable(self.times) else (self.times, self.shortest)
+        times, shortest = jax.tree.map(lambda v: v.astype(t0.dtype), known)
+        length = _worthwhile(end - t0, shortest)
+        return _cut(t0, t0 + length, times), _Own(length, times, shortest)
 
-    def adapt_step_size(
-        self,
-        t0: Any,
-        t1: Any,
-        y0: PyTree,
-        y1_candidate: PyTree,
-        args: PyTree,
-        y_error: PyTree,
-        error_order: Any,
-        controller_state: Any,
-    ) -> Any:
-        keep, start, end, jumped, inner, result = self.controller.adapt_step_size(
-            t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state.inner
-        )
-        start = jnp.asarray(start)
-        taken, length = t1 - t0, jnp.asarray(end) - start
-        resumed = keep & (length >= taken)
-        length = jnp.where(resumed, jnp.maximum(length, controller_state.wanted), length)
-        length = self._worthwhile(length)
-        jumped = jumped | (keep & jnp.any(self._times(start) == start))
-        return keep, start, self._cut(start, start + length), jumped, _State(wanted=length, inner=inner), result
+    def following(self, tried: Tried, own: _Own) -> tuple[Array, Any, _Own]:
+        start = jnp.asarray(tried.start)
+        length = jnp.asarray(tried.end) - start
+        resumed = tried.keep & (length >= tried.t1 - tried.t0)
+        length = jnp.where(resumed, jnp.maximum(length, own.wanted), length)
+        length = _worthwhile(length, own.shortest)
+        jumped = tried.jumped | (tried.keep & jnp.any(own.times == start))
+        return _cut(start, start + length, own.times), jumped, _Own(length, own.times, own.shortest)
 
-    def _times(self, t: Array) -> Array:
-        return self.times.astype(t.dtype)
 
-    def _worthwhile(self, length: Array) -> Array:
-        if self.shortest is None:
-            return length
-        lag = self.shortest.astype(length.dtype)
-        return jnp.where((length > lag) & (length < _REPEATED * lag), lag, length)
+def _worthwhile(length: Array, shortest: Array | None) -> Array:
+    """The length of a step; where that is a little more than the shortest lag, the lag."""
+    if shortest is None:
+        return length
+    return jnp.where((length > shortest) & (length < _REPEATED * shortest), shortest, length)
 
-    def _cut(self, start: Array, end: Array) -> Array:
-        """The end of a step, moved to the next breakpoint, or half-way where the rest would be a splinter."""
-        times = self._times(start)
-        if not times.size:
-            return end
-        near = _SAME * jnp.finfo(start.dtype).eps * jnp.maximum(jnp.abs(start), jnp.max(jnp.abs(times)))
-        ahead = times > start + near
-        following = jnp.min(jnp.where(ahead, times, jnp.inf))
-        left = jnp.where(jnp.any(ahead), following - start, 3 * (end - start))
-        at_it = end - start >= left * (1 - 1e-6)
-        return jnp.where(at_it, following, jnp.where(end - start > 0.5 * left, start + 0.5 * left, end))
+
+def _cut(start: Array, end: Array, times: Array) -> Array:
+    """The end of a step, moved to the next breakpoint, or half-way where the rest would be a splinter."""
+    if not times.size:
+        return end
+    near = _SAME * jnp.finfo(start.dtype).eps * jnp.maximum(jnp.abs(start), jnp.max(jnp.abs(times)))
+    ahead = times > start + near
+    following = jnp.min(jnp.where(ahead, times, jnp.inf))
+    left = jnp.where(jnp.any(ahead), following - start, 3 * (end - start))
+    at_it = end - start >= left * (1 - 1e-6)
+    return jnp.where(at_it, following, jnp.where(end - start > 0.5 * left, start + 0.5 * left, end))

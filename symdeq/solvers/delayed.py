@@ -27,6 +27,7 @@ from symdeq._errors import ModelError
 from symdeq.solvers.delay_term import DelayTerm, HeldTerm
 from symdeq.solvers.kinks import Kinks, kink_at
 from symdeq.solvers.past import Past, Step, no_past
+from symdeq.solvers.wrapping import WrappedSolver
 
 # Where a step is asked how far back it looks, as fractions of it, beside its start.
 _PROBES = (0.25, 0.5, 0.75, 1.0)
@@ -68,7 +69,7 @@ class _Taken(eqx.Module):
     result: Any
 
 
-class Delayed(dfx.AbstractWrappedSolver):
+class Delayed(WrappedSolver):
     """Solves a `DelayTerm` by another solver, in one `diffrax.diffeqsolve`.
 
     Steps may be longer than a lag: such a step is repeated with its own dense output, and what its last repetition
@@ -89,7 +90,7 @@ class Delayed(dfx.AbstractWrappedSolver):
     solver: dfx.AbstractSolver
     capacity: int = eqx.field(static=True)
     sweeps: int = eqx.field(static=True)
-    term_structure: ClassVar = dfx.AbstractTerm
+    term_structure: ClassVar = dfx.AbstractTerm  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, solver: dfx.AbstractSolver, capacity: int = 64, sweeps: int = 4):
         if capacity < 1 or sweeps < 1:
@@ -98,30 +99,6 @@ class Delayed(dfx.AbstractWrappedSolver):
                 remedy="give positive numbers, or leave them out",
             )
         self.solver, self.capacity, self.sweeps = solver, capacity, sweeps
-
-    @property
-    def interpolation_cls(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.solver.interpolation_cls
-
-    @property
-    def scan_kind(self) -> Any:
-        """diffrax sets this field of its Runge-Kutta methods by the way of differentiation, through the wrapper."""
-        return self.solver.scan_kind  # pyright: ignore[reportAttributeAccessIssue]
-
-    @property
-    def root_finder(self) -> Any:
-        """Likewise for the tolerances of its implicit methods."""
-        return self.solver.root_finder  # pyright: ignore[reportAttributeAccessIssue]
-
-    @property
-    def root_find_max_steps(self) -> Any:
-        return self.solver.root_find_max_steps  # pyright: ignore[reportAttributeAccessIssue]
-
-    def order(self, terms: Any) -> int | None:
-        return self.solver.order(terms)
-
-    def error_order(self, terms: Any) -> Any:
-        return self.solver.error_order(terms)
 
     def func(self, terms: Any, t0: Any, y0: PyTree, args: PyTree) -> PyTree:
         return terms.vf(t0, y0, args)
@@ -288,7 +265,3 @@ def _fixed(tree: PyTree) -> PyTree:
 
 def _zeros(tree: PyTree) -> PyTree:
     return jax.tree.map(jnp.zeros_like, tree)
-
-
-def _finite(tree: PyTree) -> Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

@@ -9,8 +9,10 @@ from diffrax._solution import update_result
 from jax import lax
 from jaxtyping import PyTree
 
+from symdeq.solvers.wrapping import WrappedSolver
 
-class Doubling(dfx.AbstractAdaptiveSolver, dfx.AbstractWrappedSolver):
+
+class Doubling(WrappedSolver, dfx.AbstractAdaptiveSolver):
     """A solver of stochastic equations with an error estimate, for steps by the error.
 
     The two halves of a step are the solution, what they differ by from the whole step is the error. As
@@ -22,29 +24,10 @@ class Doubling(dfx.AbstractAdaptiveSolver, dfx.AbstractWrappedSolver):
     """
 
     solver: dfx.AbstractSolver
-    interpolation_cls: ClassVar = dfx.LocalLinearInterpolation
+    interpolation_cls: ClassVar = dfx.LocalLinearInterpolation  # pyright: ignore[reportAssignmentType]
 
-    @property
-    def term_structure(self) -> Any:
-        return self.solver.term_structure
-
-    @property
-    def term_compatible_contr_kwargs(self) -> Any:
-        return self.solver.term_compatible_contr_kwargs
-
-    @property
-    def scan_kind(self) -> Any:
-        """Which diffrax changes, for forward mode, in Runge-Kutta methods; a wrapper counts as what it wraps."""
-        return getattr(self.solver, "scan_kind", "lax")
-
-    def order(self, terms: Any) -> Any:
-        return self.solver.order(terms)
-
-    def strong_order(self, terms: Any) -> Any:
-        return self.solver.strong_order(terms)
-
-    def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree) -> Any:
-        return self.solver.init(terms, t0, t1, y0, args)
+    def error_order(self, terms: Any) -> Any:
+        return dfx.AbstractAdaptiveSolver.error_order(self, terms)
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree, solver_state: Any, made_jump: Any) -> Any:
         middle = t0 + 0.5 * (t1 - t0)
@@ -62,6 +45,3 @@ class Doubling(dfx.AbstractAdaptiveSolver, dfx.AbstractWrappedSolver):
         (y1, after, result), ys = lax.scan(one, (y0, solver_state, dfx.RESULTS.successful), ends)
         error = jax.tree.map(lambda y1, y: jnp.abs(y1 - y[2]), y1, ys)
         return y1, error, {"y0": y0, "y1": y1}, after, result
-
-    def func(self, terms: Any, t0: Any, y0: PyTree, args: PyTree) -> Any:
-        return self.solver.func(terms, t0, y0, args)

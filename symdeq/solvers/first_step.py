@@ -12,8 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree
 
+from symdeq.solvers.wrapping import WrappedController
 
-class FirstStep(dfx.AbstractAdaptiveStepSizeController):
+
+class FirstStep(WrappedController):
     """A step size controller that leaves all to another one but the size of the first step.
 
     From the sizes of y, f and the change of f over a trial Euler step: Hairer, Nørsett and Wanner, Solving Ordinary
@@ -29,38 +31,12 @@ class FirstStep(dfx.AbstractAdaptiveStepSizeController):
     def __init__(self, controller: dfx.PIDController):
         self.controller = controller
 
-    @property
-    def rtol(self) -> Any:
-        return self.controller.rtol
-
-    @property
-    def atol(self) -> Any:
-        return self.controller.atol
-
-    @property
-    def norm(self) -> Callable[[PyTree], Any]:
-        return self.controller.norm
-
-    def wrap(self, direction: Any) -> "FirstStep":
-        return FirstStep(self.controller.wrap(direction))
-
     def init(
-        self,
-        terms: PyTree,
-        t0: Any,
-        t1: Any,
-        y0: PyTree,
-        dt0: Any,
-        args: PyTree,
-        func: Callable[..., PyTree],
-        error_order: Any,
+        self, terms: PyTree, t0: Any, t1: Any, y0: PyTree, dt0: Any, args: PyTree, func: Any, error_order: Any
     ) -> Any:
         if dt0 is None:
             dt0 = lax.stop_gradient(self._size(terms, jnp.asarray(t0), jnp.asarray(t1), y0, args, func, error_order))
-        return self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
-
-    def adapt_step_size(self, *args: Any, **kwargs: Any) -> Any:
-        return self.controller.adapt_step_size(*args, **kwargs)
+        return super().init(terms, t0, t1, y0, dt0, args, func, error_order)
 
     def _size(
         self,

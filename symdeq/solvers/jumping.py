@@ -12,8 +12,10 @@ from equinox.internal import unvmap_any  # a branch that no member of a batch ne
 from jax import lax
 from jaxtyping import Array, PyTree
 
+from symdeq.solvers.wrapping import WrappedSolver
 
-class Jumping(dfx.AbstractWrappedSolver):
+
+class Jumping(WrappedSolver):
     """Solves by another solver, and changes the state after each step that ends at one of the given times.
 
     Use it with the step size controller `Breakpoints` of the same times, which ends steps there. The dense output of a
@@ -30,44 +32,6 @@ class Jumping(dfx.AbstractWrappedSolver):
     times: Array
     jump: Callable[..., PyTree]
 
-    @property
-    def term_structure(self) -> Any:
-        return self.solver.term_structure
-
-    @property
-    def term_compatible_contr_kwargs(self) -> Any:
-        return self.solver.term_compatible_contr_kwargs
-
-    @property
-    def interpolation_cls(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.solver.interpolation_cls
-
-    @property
-    def scan_kind(self) -> Any:
-        """diffrax sets this field of its Runge-Kutta methods by the way of differentiation, through the wrapper."""
-        return getattr(self.solver, "scan_kind", "lax")
-
-    @property
-    def root_finder(self) -> Any:
-        """Likewise for the tolerances of its implicit methods."""
-        return self.solver.root_finder  # pyright: ignore[reportAttributeAccessIssue]
-
-    @property
-    def root_find_max_steps(self) -> Any:
-        return self.solver.root_find_max_steps  # pyright: ignore[reportAttributeAccessIssue]
-
-    def order(self, terms: Any) -> Any:
-        return self.solver.order(terms)
-
-    def strong_order(self, terms: Any) -> Any:
-        return self.solver.strong_order(terms)
-
-    def error_order(self, terms: Any) -> Any:
-        return self.solver.error_order(terms)
-
-    def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree) -> Any:
-        return self.solver.init(terms, t0, t1, y0, args)
-
     def step(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree, solver_state: Any, made_jump: Any) -> Any:
         y1, error, dense, state, result = self.solver.step(terms, t0, t1, y0, args, solver_state, made_jump)
         here = self.times.astype(jnp.asarray(t1).dtype) == t1
@@ -78,6 +42,3 @@ class Jumping(dfx.AbstractWrappedSolver):
             return jax.tree.map(lambda a, b: jnp.where(jumps, a, b), changed, y1)
 
         return lax.cond(unvmap_any(jumps), after, lambda: y1), error, dense, state, result
-
-    def func(self, terms: Any, t0: Any, y0: PyTree, args: PyTree) -> Any:
-        return self.solver.func(terms, t0, y0, args)

@@ -30,7 +30,7 @@ def ou() -> sd.Model:
     return sd.compile(sd.System([Eq(D(x), -2 * x + s * D(W))], name="ou"))
 
 
-def within(found, mean, variance, fourth):
+def assert_moments(found, mean, variance, fourth):
     """Whether mean and variance are within four standard errors of the closed forms; `fourth` is the central moment."""
     assert (np.abs(found.mean - mean) < 4 * np.sqrt(variance / found.count)).all()
     assert (np.abs(found.variance - variance) < 4 * np.sqrt((fourth - variance**2) / found.count)).all()
@@ -41,7 +41,7 @@ def test_geometric_brownian_motion(gbm):
     found, q = sol.moments(x), np.exp(0.16 * TS)
     assert sol.ys.shape == (2000, 3, 1)
     fourth = q**6 - 4 * q**3 + 6 * q - 3  # of x / E x, which is lognormal
-    within(found, np.exp(0.5 * TS), np.exp(TS) * (q - 1), np.exp(2 * TS) * fourth)
+    assert_moments(found, np.exp(0.5 * TS), np.exp(TS) * (q - 1), np.exp(2 * TS) * fourth)
     assert (int(found.count), int(found.failed)) == (2000, 0)
     np.testing.assert_allclose(found.quantiles, np.quantile(sol[x], found.levels, axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.std, np.std(sol[x], axis=0, ddof=1), rtol=1e-12)
@@ -53,7 +53,7 @@ def test_geometric_brownian_motion(gbm):
 def test_ornstein_and_uhlenbecks_process(ou):
     found = sd.ensemble(ou, {}, paths=2000, key=KEY, t1=1.0, saveat=TS, rtol=1e-3, atol=1e-4).moments(x)
     variance = 0.4**2 * (1 - np.exp(-4 * TS)) / 4
-    within(found, np.exp(-2 * TS), variance, 3 * variance**2)
+    assert_moments(found, np.exp(-2 * TS), variance, 3 * variance**2)
 
 
 def test_member_i_is_the_solve_with_its_key_whatever_the_number_of_members(gbm):

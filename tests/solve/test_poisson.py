@@ -32,7 +32,7 @@ def merton():
     return sd.compile(sd.System([Eq(D(x), mu * x + s * x * D(w) + x * (sp.exp(m + d * z) - 1) * D(n))], name="merton"))
 
 
-def agree(values, mean, variance):
+def assert_moments(values, mean, variance):
     """Whether a sample has these moments, within 4 standard errors; its fourth moment tells that of the variance."""
     count = values.shape[0]
     spread = np.mean((values - values.mean(0)) ** 4, axis=0) - values.var(0) ** 2
@@ -44,7 +44,7 @@ def test_shot_noise_has_its_moments():
     # Campbell's theorem: mean and variance are the rate times the integrals of the pulse and of its square.
     paths = sd.ensemble(shots(), {}, paths=PATHS, saveat=TS, key=jax.random.key(0), solver=dfx.Tsit5())
     assert paths.ok.all()
-    agree(np.asarray(paths["c"]), 3 * (1 - np.exp(-TS)), 1.5 * (1 - np.exp(-2 * TS)))
+    assert_moments(np.asarray(paths["c"]), 3 * (1 - np.exp(-TS)), 1.5 * (1 - np.exp(-2 * TS)))
 
 
 def test_jump_diffusion_has_its_moments():
@@ -52,7 +52,7 @@ def test_jump_diffusion_has_its_moments():
     paths = sd.ensemble(merton(), {}, paths=PATHS, saveat=TS, key=jax.random.key(1))
     logs = np.log(np.asarray(paths["x"]))
     # Steps by the error make a bias far below the spread of so many paths.
-    agree(logs, (0.1 - 0.02 + 3 * -0.1) * TS, (0.04 + 3 * (0.15**2 + 0.1**2)) * TS)
+    assert_moments(logs, (0.1 - 0.02 + 3 * -0.1) * TS, (0.04 + 3 * (0.15**2 + 0.1**2)) * TS)
 
 
 def test_a_path_is_the_sum_of_its_pulses():
@@ -83,7 +83,7 @@ def test_marks_have_their_distributions(distribution, mean, square):
     )
     assert bool(draws.enough.all())
     sums = np.sum(np.where(draws.times < 1, draws.marks[..., 0], 0), axis=(1, 2))
-    agree(sums, 5 * mean, 5 * square)
+    assert_moments(sums, 5 * mean, 5 * square)
 
 
 def test_two_processes_and_a_size_that_depends_on_the_state():

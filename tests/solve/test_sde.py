@@ -204,7 +204,7 @@ def test_refusals():
         (lambda: D(x * W), "chain rule"),
         (lambda: sd.System([Eq(D(x), -x)], calculus="malliavin"), "calculus must be"),  # pyright: ignore[reportArgumentType]
         (lambda: sd.brownian(""), "by their names"),
-        (lambda: sd.solve(sd.compile(sd.System([Eq(D(x), -x)])), 1.0, key=KEY), "no Brownian motion"),
+        (lambda: sd.solve(sd.compile(sd.System([Eq(D(x), -x)])), 1.0, key=KEY), "no noise"),
     ):
         with pytest.raises((sd.ModelError, sd.UnsupportedError), match=part):
             call()

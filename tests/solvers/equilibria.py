@@ -87,7 +87,7 @@ def successful(solution: optx.Solution) -> bool:
     return bool(jnp.all(solution.result == optx.RESULTS.successful))
 
 
-def solves_radiative_transfer(solver: Any, albedo: float, most: int) -> None:
+def assert_solves_radiative_transfer(solver: Any, albedo: float, most: int) -> None:
     """It finds the solution of the H-equation, its integral and its values, within `most` evaluations."""
     g, nodes, weights = chandrasekhar(albedo)
     sol = fixed(g, solver, jnp.ones_like(nodes))
@@ -100,7 +100,7 @@ def solves_radiative_transfer(solver: Any, albedo: float, most: int) -> None:
         np.testing.assert_allclose(sol.value[::10], exact, rtol=1e-4)
 
 
-def is_bratus(sol: optx.Solution, f: Callable[[Any], Any], exact: np.ndarray) -> None:
+def assert_bratus(sol: optx.Solution, f: Callable[[Any], Any], exact: np.ndarray) -> None:
     """It is the discrete solution, as SciPy finds it, and near the exact one."""
     assert successful(sol)
     np.testing.assert_allclose(sol.value, exact, atol=1e-4)

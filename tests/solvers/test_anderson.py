@@ -13,7 +13,7 @@ from scipy import optimize
 from symdeq._errors import ModelError
 from symdeq.solvers.anderson import Anderson, least_squares
 
-from .equilibria import bratu, cell, fixed, is_bratus, largest, linear, solves_radiative_transfer, successful
+from .equilibria import assert_bratus, assert_solves_radiative_transfer, bratu, cell, fixed, largest, linear, successful
 
 
 def iterates(g, solver: Anderson, z0, count: int) -> np.ndarray:
@@ -85,12 +85,12 @@ def test_functions_that_expand() -> None:
 @pytest.mark.parametrize("albedo", [0.5, 0.9, 1.0])
 def test_radiative_transfer(albedo) -> None:
     """At ω = 1 the Jacobian is singular, and plain iteration does not get there in thousands of steps."""
-    solves_radiative_transfer(Anderson(atol=1e-11), albedo, 15 if albedo < 1 else 45)
+    assert_solves_radiative_transfer(Anderson(atol=1e-11), albedo, 15 if albedo < 1 else 45)
 
 
 def test_a_boundary_value_problem() -> None:
     f, exact = bratu(20)
-    is_bratus(fixed(lambda u: u + f(u), Anderson(atol=1e-12, memory=10), jnp.zeros(20)), f, exact)
+    assert_bratus(fixed(lambda u: u + f(u), Anderson(atol=1e-12, memory=10), jnp.zeros(20)), f, exact)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,7 +14,17 @@ from symdeq._errors import ModelError
 from symdeq.solvers.broyden import Broyden, InverseEstimate
 from symdeq.solvers.gmres import gmres
 
-from .equilibria import bratu, cell, fixed, is_bratus, largest, linear, rooted, solves_radiative_transfer, successful
+from .equilibria import (
+    assert_bratus,
+    assert_solves_radiative_transfer,
+    bratu,
+    cell,
+    fixed,
+    largest,
+    linear,
+    rooted,
+    successful,
+)
 
 
 def iterates(f, solver: Broyden, z0, count: int) -> tuple[np.ndarray, InverseEstimate]:
@@ -117,12 +127,12 @@ def test_the_estimate_keeps_the_structure() -> None:
 
 @pytest.mark.parametrize("albedo", [0.5, 0.9, 1.0])
 def test_radiative_transfer(albedo) -> None:
-    solves_radiative_transfer(Broyden(atol=1e-11), albedo, 12 if albedo < 1 else 35)
+    assert_solves_radiative_transfer(Broyden(atol=1e-11), albedo, 12 if albedo < 1 else 35)
 
 
 def test_a_boundary_value_problem() -> None:
     f, exact = bratu(20)
-    is_bratus(rooted(f, Broyden(atol=1e-12), jnp.zeros(20)), f, exact)
+    assert_bratus(rooted(f, Broyden(atol=1e-12), jnp.zeros(20)), f, exact)
 
 
 def test_the_first_estimate() -> None:

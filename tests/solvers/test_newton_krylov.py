@@ -15,6 +15,7 @@ from symdeq._errors import ModelError
 from symdeq.solvers.newton_krylov import NewtonKrylov
 
 from .equilibria import (
+    assert_solves_radiative_transfer,
     bratu,
     cell,
     chandrasekhar,
@@ -22,7 +23,6 @@ from .equilibria import (
     largest,
     linear,
     rooted,
-    solves_radiative_transfer,
     successful,
 )
 
@@ -35,7 +35,7 @@ def effort(sol: optx.Solution) -> int:
 @pytest.mark.parametrize("albedo", [0.5, 0.9, 1.0])
 def test_radiative_transfer(albedo) -> None:
     """At ω = 1 the Jacobian is singular at the solution, and the error only halves with each step."""
-    solves_radiative_transfer(NewtonKrylov(atol=1e-11), albedo, 9 if albedo < 1 else 30)
+    assert_solves_radiative_transfer(NewtonKrylov(atol=1e-11), albedo, 9 if albedo < 1 else 30)
 
 
 def problems():
