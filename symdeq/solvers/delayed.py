@@ -163,25 +163,14 @@ class Delayed(WrappedSolver):
                 )
                 error = jax.tree.map(lambda e, d: jnp.where(bent, jnp.maximum(e, d), e), error, defect)
 
-        h = end - start
-        lost, ahead = past.lost(first), first > start + _FUTURE * h
-        # What is wrong along a step may be wrong only because the step was too long, if there is an error to say so.
-        short = error is None or h <= _SHORT * (start - past.t0)
-        doubtful = past.lost(along), along > end + _FUTURE * h
-        lost, ahead = (jnp.any(sure) | (jnp.any(d) & short) for sure, d in zip((lost, ahead), doubtful, strict=True))
-        failed, doubt = lost | ahead, jnp.any(doubtful[0]) | jnp.any(doubtful[1])
+        lost, ahead, doubtful = _out_of_reach(past, start, end, first, along, has_error=error is not None)
+        failed = lost | ahead
         # A failed step has to be accepted, or diffrax would try it again and again.
         y = jax.tree.map(lambda v: jnp.where(failed, jnp.nan, v), taken.y)
-        error = jax.tree.map(lambda e: jnp.where(failed, 0, jnp.where(doubt, jnp.inf, e)), error)
+        error = jax.tree.map(lambda e: jnp.where(failed, 0, jnp.where(doubtful, jnp.inf, e)), error)
         not_kept: Any = dfx.RESULTS.nonfinite
         result = dfx.RESULTS.where(failed, not_kept, taken.result)
-        state = DelayedState(
-            inner=taken.state,
-            past=past.with_step(as_step(taken)),
-            kinks=kinks,
-            lost=lost,
-            ahead=ahead,
-        )
+        state = DelayedState(taken.state, past.with_step(as_step(taken)), kinks, lost, ahead)
         return y, error, taken.info, state, result
 
     def _settled(
@@ -212,6 +201,21 @@ class Delayed(WrappedSolver):
         start = (last, empty, _zeros(empty.y), jnp.asarray(True))
         _, taken, change, _ = lax.scan(sweep, start, jnp.arange(self.sweeps + 1))[0]
         return taken, change
+
+
+def _out_of_reach(
+    past: Past, start: Array, end: Array, first: Array, along: Array, *, has_error: bool
+) -> tuple[Array, Array, Array]:
+    """Whether a step asked for values that are no longer kept, whether for the future, and whether perhaps for either.
+
+    `first` holds the delayed times at its start, `along` those along it. What is wrong along a step may be wrong only
+    because the step was too long, if there is an error to say so.
+    """
+    h = end - start
+    lost, ahead = past.lost(first), first > start + _FUTURE * h
+    lost_along, ahead_along = jnp.any(past.lost(along)), jnp.any(along > end + _FUTURE * h)
+    short = h <= _SHORT * (start - past.t0) if has_error else jnp.asarray(True)
+    return jnp.any(lost) | (lost_along & short), jnp.any(ahead) | (ahead_along & short), lost_along | ahead_along
 
 
 def _defect(held: HeldTerm, curve: Any, start: Array, end: Array, direction: Any, args: PyTree) -> PyTree:
