@@ -1,5 +1,6 @@
 """Ensembles: each member as a single solve of it, whatever becomes of the others."""
 
+import functools
 import heapq
 import importlib
 import sys
@@ -261,6 +262,22 @@ def test_vmap_of_solve_and_of_ensemble_agree_with_an_ensemble():
     twice = jax.vmap(lambda a: sd.ensemble(model, {"a": a}, t1=2.0, saveat=TS))(a.reshape(2, 2))
     np.testing.assert_allclose(twice.ys.reshape(4, 9, 2), sol.ys, rtol=1e-10)
     assert "a batch of shape (2,)" in repr(twice)
+
+
+@pytest.mark.parametrize("adjoint", ["forward", "reverse"])
+def test_a_loss_that_leaves_out_the_failed_has_the_gradient_of_the_others(adjoint):
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def loss(k):
+        sol = sd.ensemble(explosion(), {"k": k}, t1=2.0, saveat=TS[-1:], max_steps=500, rtol=1e-8, adjoint=adjoint)
+        return jnp.sum(jnp.where(sol.ok[:, None], sol["x"], 0)), sol["x"]
+
+    k = jnp.array([0.1, 1.0, 0.4])
+    (value, x), slope = loss(k)
+    alive = np.array([0.1, 0.4])
+    assert np.isnan(x[1]).all()
+    assert float(value) == pytest.approx(np.sum(1 / (1 - 2 * alive)), rel=1e-6)
+    np.testing.assert_allclose(slope, np.insert(2 / (1 - 2 * alive) ** 2, 1, 0.0), rtol=1e-6)
 
 
 def test_a_traced_failure_stays_alone():
