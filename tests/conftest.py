@@ -29,6 +29,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # The test workers share the cores: threads of their own would only get in each other's way. Read when NumPy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Tracing makes millions of objects that live on, and Python looks through them again and again for what it could
+# collect: with its own settings a sixth of a test run.
+gc.set_threshold(200_000, 50, 100)
+
 # Annotated functions of the inner rooms check their arguments, shapes included. The outer rooms check what users hand
 # them in words of their own, which are tested; and `Eq` looks at its caller's frame, where a checker must not stand.
 importlib.import_module("tests.typechecking")  # the hook takes what is in sys.modules
