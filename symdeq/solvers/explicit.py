@@ -8,7 +8,6 @@ II, section IV.2.
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -109,7 +108,8 @@ def _step(tableau: ExplicitTableau, autonomous: bool, coefficients: int, start: 
         both = jnp.sqrt(error**2 + others[0] ** 2 / 100)
         error = error * (jnp.abs(error) / jnp.where(both == 0, 1, both))
     weight = _weight(y0, y)
-    rate = _largest(f - f_before, weight) / jnp.maximum(_largest(y - y_before, weight), _tiny(y))
+    apart = _largest(y - y_before, weight)
+    rate = _largest(f - f_before, weight) / jnp.where(apart == 0, 1, apart)
     deviation = _largest(error, weight)
     y, error = refuse_bad_step(y, lax.stop_gradient(error), f)
     return StepOutput(
@@ -125,12 +125,9 @@ def _step(tableau: ExplicitTableau, autonomous: bool, coefficients: int, start: 
 def _weight(y0: Array, y: Array) -> Array:
     """The sizes of the variables, so that even a small stiff one is seen."""
     weight = jnp.maximum(jnp.abs(y0), jnp.abs(y))
-    return jnp.maximum(weight, jnp.max(weight) * _NEGLIGIBLE) + _tiny(y)
+    weight = jnp.maximum(weight, jnp.max(weight) * _NEGLIGIBLE)
+    return jnp.where(weight == 0, 1, weight)  # not a tiny number, whose square is zero
 
 
 def _largest(v: Array, weight: Array) -> Array:
     return jnp.max(jnp.abs(v) / weight)
-
-
-def _tiny(v: Array) -> Any:
-    return jnp.finfo(v.dtype).tiny

@@ -64,6 +64,14 @@ def growing(t, y, args):
 
 
 @each
+def test_a_state_at_rest_at_zero_is_not_stiff(pair):
+    end, stats, ok = solver_of(pair, decay, 24.0, 1024)(jnp.zeros(1), None, 1e-6, 1e-9)
+    assert bool(ok)
+    assert float(end[0]) == 0
+    assert (int(stats.switches), int(stats.implicit_steps)) == (0, 0)
+
+
+@each
 def test_stiffness_that_grows_is_caught(pair):
     for rtol in (1e-2,) if pair.startswith("Bosh3") else (1e-3, 1e-6) if pair.startswith("Tsit5") else (1e-8, 1e-10):
         end, stats, ok = solver_of(pair, growing, 10.0)(jnp.array([1.0]), None, rtol, 1e-3 * rtol)
