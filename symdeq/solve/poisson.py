@@ -115,7 +115,7 @@ def with_jumps(model: Model, solver: Any, controller: Any, draws: Draws) -> tupl
     places = tuple((j, rows[state]) for j, jump in enumerate(model.system.jumps) for state, _ in jump.entries)
     times = draws.times.ravel()
     jump = Jump(functions=model.functions, places=places, marks=draws.marks)
-    return Jumping(solver, times, jump), Breakpoints(controller, times)
+    return Jumping(solver, times, jump), Breakpoints(controller, times, same=0)
 
 
 def _without_derivative(model: Model, rates: Array) -> Array:

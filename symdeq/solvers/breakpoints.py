@@ -21,8 +21,6 @@ from symdeq.solvers.wrapping import Tried, WrappedController
 
 # A step longer than a lag is repeated about so often that steps as long as the lag cost less up to so many lags.
 _REPEATED = 4
-# Two breakpoints closer than so many units of the last place are one: sums of lags that are equal but for rounding.
-_SAME = 100
 
 
 def breakpoints(t0: Any, lags: Sequence[Any], order: int) -> Array:
@@ -67,14 +65,19 @@ class Breakpoints(WrappedController):
         (times, shortest) for a solve forward in time, called where the solve begins.
     - `shortest`: the shortest lag, if it is known. Steps of one to four times its length are cut to it, since `Delayed`
         would repeat them; longer ones are not.
+    - `same`: two times closer than so many units of the last place are one, and only the first of them is stepped to;
+        default 100, for sums of lags that are equal but for rounding.
     """
 
     controller: dfx.AbstractAdaptiveStepSizeController
     times: Array | Callable[[Any, PyTree, PyTree], tuple[Array, Array | None]]
     shortest: Array | None
+    same: int = eqx.field(static=True)
 
-    def __init__(self, controller: dfx.AbstractAdaptiveStepSizeController, times: Any, shortest: Any = None):
-        self.controller = controller
+    def __init__(
+        self, controller: dfx.AbstractAdaptiveStepSizeController, times: Any, shortest: Any = None, same: int = 100
+    ):
+        self.controller, self.same = controller, same
         known: Any = times if callable(times) else jnp.asarray(times)
         self.times = known
         self.shortest = None if shortest is None else jnp.asarray(shortest)
@@ -82,9 +85,9 @@ class Breakpoints(WrappedController):
     def wrap(self, direction: Any) -> Breakpoints:
         controller: Any = self.controller.wrap(direction)
         if callable(self.times):
-            return Breakpoints(controller, self.times)
+            return Breakpoints(controller, self.times, same=self.same)
         shortest = None if self.shortest is None else self.shortest * direction
-        return Breakpoints(controller, self.times * direction, shortest)
+        return Breakpoints(controller, self.times * direction, shortest, self.same)
 
     def first(self, t0: Any, end: Any, y0: PyTree, args: PyTree) -> tuple[Array, _Own]:
         end = jnp.asarray(end)
@@ -92,7 +95,7 @@ class Breakpoints(WrappedController):
         known = self.times(t0, y0, args) if callable(self.times) else (self.times, self.shortest)
         times, shortest = jax.tree.map(lambda v: v.astype(t0.dtype), known)
         length = _worthwhile(end - t0, shortest)
-        return _cut(t0, t0 + length, times), _Own(length, times, shortest)
+        return self._cut(t0, t0 + length, times), _Own(length, times, shortest)
 
     def following(self, tried: Tried, own: _Own) -> tuple[Array, Any, _Own]:
         start = jnp.asarray(tried.start)
@@ -101,7 +104,18 @@ class Breakpoints(WrappedController):
         length = jnp.where(resumed, jnp.maximum(length, own.wanted), length)
         length = _worthwhile(length, own.shortest)
         jumped = tried.jumped | (tried.keep & jnp.any(own.times == start))
-        return _cut(start, start + length, own.times), jumped, _Own(length, own.times, own.shortest)
+        return self._cut(start, start + length, own.times), jumped, _Own(length, own.times, own.shortest)
+
+    def _cut(self, start: Array, end: Array, times: Array) -> Array:
+        """The end of a step, moved to the next breakpoint, or half-way where the rest would be a splinter."""
+        if not times.size:
+            return end
+        near = self.same * jnp.finfo(start.dtype).eps * jnp.maximum(jnp.abs(start), jnp.abs(times))
+        ahead = times > start + near
+        following = jnp.min(jnp.where(ahead, times, jnp.inf))
+        left = jnp.where(jnp.any(ahead), following - start, 3 * (end - start))
+        at_it = end - start >= left * (1 - 1e-6)
+        return jnp.where(at_it, following, jnp.where(end - start > 0.5 * left, start + 0.5 * left, end))
 
 
 def _worthwhile(length: Array, shortest: Array | None) -> Array:
@@ -109,15 +123,3 @@ def _worthwhile(length: Array, shortest: Array | None) -> Array:
     if shortest is None:
         return length
     return jnp.where((length > shortest) & (length < _REPEATED * shortest), shortest, length)
-
-
-def _cut(start: Array, end: Array, times: Array) -> Array:
-    """The end of a step, moved to the next breakpoint, or half-way where the rest would be a splinter."""
-    if not times.size:
-        return end
-    near = _SAME * jnp.finfo(start.dtype).eps * jnp.maximum(jnp.abs(start), jnp.max(jnp.abs(times)))
-    ahead = times > start + near
-    following = jnp.min(jnp.where(ahead, times, jnp.inf))
-    left = jnp.where(jnp.any(ahead), following - start, 3 * (end - start))
-    at_it = end - start >= left * (1 - 1e-6)
-    return jnp.where(at_it, following, jnp.where(end - start > 0.5 * left, start + 0.5 * left, end))

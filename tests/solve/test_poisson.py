@@ -86,6 +86,19 @@ def test_marks_have_their_distributions(distribution, mean, square):
     assert_moments(sums, 5 * mean, 5 * square)
 
 
+@pytest.mark.parametrize("doubled", [False, True])
+@pytest.mark.parametrize("unit", [1.0, 1e-12])
+def test_no_jump_is_lost_whatever_the_unit_and_the_precision(unit, doubled):
+    with jax.enable_x64(doubled):
+        x, n = sd.state("x", 0.0), sd.poisson("N", 500 / unit)
+        model, key = sd.compile(sd.System([Eq(D(x), D(n))])), jax.random.key(5)
+        start, t0, t1 = jnp.zeros(1), jnp.zeros(()), jnp.asarray(unit)
+        draws = poisson.draw(model, t0, t1, start, key, poisson.room(model, t0, t1, start))
+        sol = sd.solve(model, unit, saveat=dfx.SaveAt(t1=True), key=key)
+        assert sol.ys.dtype == (np.float64 if doubled else np.float32)
+        assert float(sol.ys[0, 0]) == int(np.sum(np.asarray(draws.times) < unit)) > 400
+
+
 def test_two_processes_and_a_size_that_depends_on_the_state():
     # Each jump of N halves x, each of M doubles it: x is a power of two of their difference.
     x, up, down = sd.states(x=1.0, up=0.0, down=0.0)
