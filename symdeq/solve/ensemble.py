@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import diffrax as dfx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -15,10 +16,11 @@ from jaxtyping import ArrayLike
 from symdeq._errors import ModelError, SolveError
 from symdeq._values import concrete
 from symdeq.compiled import Model
+from symdeq.solve import poisson
 from symdeq.solve.batch import on_all_cores
 from symdeq.solve.door import check
 from symdeq.solve.ensemble_solution import EnsembleSolution
-from symdeq.solve.family import Family, MemberResult, mapped, solve_member
+from symdeq.solve.family import Family, MemberResult, mapped, most_jumps, solve_member
 from symdeq.solve.lanes import in_lanes
 from symdeq.solve.members import Members, check_members, initial_values, is_traced
 from symdeq.solve.paths import check_paths, numbered
@@ -95,7 +97,7 @@ def ensemble(
     solution = EnsembleSolution(
         model=request.model,
         members=members,
-        results=mapped(family, jnp.asarray(rows)) if traced else _solved(family, rows, progress),
+        results=mapped(family, jnp.asarray(rows)) if traced else _with_room(family, rows, progress),
         times=request.asked,
         rtol=request.rtol,
         atol=request.atol,
@@ -108,6 +110,24 @@ def ensemble(
     if solution.switch is not None and solution.ys.dtype == np.float32:
         request.warn_of_precision(solution.member(int(np.argmax(solution.switch.implicit_steps))))
     return solution
+
+
+def _with_room(family: Family, rows: np.ndarray, progress: bool) -> MemberResult:
+    """All members: there is room for the jumps of each, and those whose past was not kept are solved again with more
+    room for it."""
+    if family.request.room:
+        wide = poisson.room_for(float(most_jumps(family, jnp.asarray(rows))))
+        family = dataclasses.replace(family, request=dataclasses.replace(family.request, room=wide))
+    results = _solved(family, rows, progress)
+    while results.lookups is not None:
+        lost = np.asarray(results.lookups.lost)
+        wider = family.request.with_more_capacity() if lost.any() else None
+        if wider is None:
+            break
+        family = dataclasses.replace(family, request=wider)
+        again = _solved(family, rows[lost], progress)
+        results = jax.tree.map(lambda old, new, lost=lost: jnp.asarray(old).at[lost].set(new), results, again)
+    return results
 
 
 def _solved(family: Family, rows: np.ndarray, progress: bool) -> MemberResult:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
+from symdeq.solve import poisson
 from symdeq.solve.members import Columns
 from symdeq.solve.paths import path_key
 from symdeq.solve.problem import run
@@ -96,6 +97,18 @@ def solve_member(family: Family, row: Array) -> MemberResult:
         lookups=solution.lookups,
         drawn=solution.drawn,
     )
+
+
+@eqx.filter_jit
+def most_jumps(family: Family, rows: Array) -> Array:
+    """How many jumps of one process are to be expected of the member that jumps most."""
+
+    def expected(row: Array) -> Array:
+        request, finite = family.request_of(row)
+        counts = poisson.expected(request.model, request.t0, request.t1, request.y0)
+        return jnp.where(finite & jnp.all(jnp.isfinite(counts)), jnp.max(counts), 0)
+
+    return jnp.max(lax.map(expected, rows))
 
 
 def mapped(family: Family, rows: Any) -> MemberResult:

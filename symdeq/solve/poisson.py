@@ -26,6 +26,8 @@ _DEVIATIONS, _MORE = 8, 8
 # Where the rate is not known when the program is made.
 _UNKNOWN = 256
 _MOST = 2**20
+# Jumps are drawn so many at a time, each lot with a key of its own: so the first ones are the same whatever the room.
+_LOT = 16
 _TAG = 0x6A756D70
 
 
@@ -45,12 +47,22 @@ class Draws(eqx.Module):
 def room(model: Model, t0: Any, t1: Any, start: Array) -> int:
     """For how many jumps of each process there is to be room: a power of two, so that few programs are made."""
     known = concrete(t0, t1, *jax.tree.leaves(eqx.filter(model.args, eqx.is_array)))
-    mean = _UNKNOWN / 2
-    if known:
-        rates = [float(rate) for rate in model.functions.rates(t0, start, model.args)]
-        mean = max(rates) * abs(float(t1) - float(t0))
+    if not known:
+        return _UNKNOWN
+    with jax.ensure_compile_time_eval():  # in a program that is being traced, too
+        return room_for(float(jnp.max(expected(model, t0, t1, jnp.zeros_like(start)))))
+
+
+def expected(model: Model, t0: Any, t1: Any, start: Array) -> Array:
+    """How many jumps of each process are to be expected, shape (processes,)."""
+    rates = [jnp.asarray(rate, start.dtype) for rate in model.functions.rates(t0, start, model.args)]
+    return jnp.stack(rates) * jnp.abs(jnp.asarray(t1, start.dtype) - jnp.asarray(t0, start.dtype))
+
+
+def room_for(mean: float) -> int:
+    """The room for so many jumps on average."""
     wanted = min(mean + _DEVIATIONS * math.sqrt(max(mean, 0.0)) + _MORE, _MOST) if math.isfinite(mean) else _MORE
-    return 2 ** math.ceil(math.log2(wanted))
+    return max(2 ** math.ceil(math.log2(max(wanted, 1))), _LOT)
 
 
 def checked_room(model: Model, solver: Any, t0: Any, t1: Any, start: Array) -> int:
@@ -73,19 +85,26 @@ def draw(model: Model, t0: Array, t1: Array, y0: Array, key: Any, room: int) -> 
     """The jumps from t0 to t1: gaps between them are exponential."""
     system = model.system
     rates = _without_derivative(model, jnp.stack([jnp.asarray(r) for r in model.functions.rates(t0, y0, model.args)]))
-    gaps_key, marks_key = jax.random.split(jax.random.fold_in(key, _TAG))
-    gaps = jax.random.exponential(gaps_key, (len(system.jumps), room), y0.dtype)
+    kinds = ["exponential", *(mark.distribution for jump in system.jumps for mark in jump.marks)]
+    own = [jax.random.fold_in(jax.random.fold_in(key, _TAG), i) for i in range(len(system.jumps))]
+    gaps, *marks = (
+        jnp.stack([_drawn(kind, jax.random.fold_in(k, number), room, y0.dtype) for k in own])
+        for number, kind in enumerate(kinds)
+    )
     elapsed = jnp.cumsum(gaps, axis=1) / jnp.where(rates > 0, rates, 1)[:, None]
     times = jnp.where(rates[:, None] > 0, t0 + elapsed, jnp.inf)
     beyond = t1 + jnp.abs(t1 - t0) + 1
-    kinds = [mark.distribution for jump in system.jumps for mark in jump.marks]
-    keys = jax.random.split(marks_key, max(len(kinds), 1))
-    marks = [_DRAWN[kind](k, times.shape, y0.dtype) for kind, k in zip(kinds, keys, strict=False)]
     return Draws(
         times=lax.stop_gradient(jnp.where(times < t1, times, beyond)),
         marks=jnp.stack(marks, axis=-1) if marks else jnp.zeros((*times.shape, 0), y0.dtype),
         enough=jnp.all(times[:, -1] >= t1) & jnp.all(rates >= 0),
     )
+
+
+def _drawn(distribution: str, key: Any, room: int, dtype: Any) -> Array:
+    """Independent numbers, shape (room,)."""
+    lots = jax.vmap(lambda i: _DRAWN[distribution](jax.random.fold_in(key, i), (_LOT,), dtype))
+    return lots(jnp.arange(room // _LOT)).ravel()
 
 
 _DRAWN: dict[str, Any] = {

@@ -240,6 +240,20 @@ def test_members_of_an_ensemble_have_their_own_lags(rabbits):
         assert np.allclose(all_of_them.ys[i], alone.ys, rtol=1e-9)
 
 
+def test_members_whose_lag_spans_many_steps_get_room_for_them():
+    y = sd.state("y", 1.0)
+    tau, w = sd.parameters(tau=0.5, w=1.0)
+    shaken = sd.compile(
+        sd.System([Eq(D(y), -y + sd.delay(y, tau) / 2 + sp.sin(w * t))], name="shaken", history={y: 1.0})
+    )
+    values = {"tau": np.array([0.5, 6.0, 0.3]), "w": np.array([1.0, 30.0, 2.0])}
+    found = sd.ensemble(shaken, values, saveat=[12.0], solver=dfx.Tsit5())
+    assert found.ok.all()
+    for i in range(3):
+        alone = sd.solve(shaken.replace({k: v[i] for k, v in values.items()}), saveat=[12.0], solver=dfx.Tsit5())
+        assert np.allclose(found.ys[i], alone.ys, rtol=1e-9)
+
+
 def test_vectors_and_networks_with_delays():
     h, y = sd.state("h", [1.0, 2.0], shape=(2,)), sd.state("y", 1.0)
     net = sd.Neural("net", lambda v: -v, outputs=2)

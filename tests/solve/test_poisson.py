@@ -99,6 +99,20 @@ def test_no_jump_is_lost_whatever_the_unit_and_the_precision(unit, doubled):
         assert float(sol.ys[0, 0]) == int(np.sum(np.asarray(draws.times) < unit)) > 400
 
 
+def test_a_key_stands_for_one_path_whatever_the_room():
+    x, lam = sd.state("x", 0.0), sd.parameter("lam", 3.0)
+    n, m = sd.poisson("N", lam), sd.poisson("M", 2 * lam)
+    model = sd.compile(sd.System([Eq(D(x), -x + sd.mark("z", n) * D(n) + sd.mark("w", m, "uniform") * D(m))]))
+    rates, key = np.array([3.0, 0.5, 300.0]), jax.random.key(11)
+    together = sd.ensemble(model, {"lam": rates}, saveat=TS, key=key, max_steps=20000)
+    assert together.ok.all()
+    for i, rate in enumerate(rates):
+        own, one = model.replace(lam=rate), jax.random.fold_in(key, i)
+        np.testing.assert_allclose(together.ys[i], sd.solve(own, saveat=TS, key=one, max_steps=20000).ys, rtol=1e-9)
+    traced = jax.jit(lambda key: sd.solve(model, saveat=TS, key=key).ys)(jax.random.fold_in(key, 0))
+    np.testing.assert_allclose(traced, together.ys[0], rtol=1e-9)
+
+
 def test_two_processes_and_a_size_that_depends_on_the_state():
     # Each jump of N halves x, each of M doubles it: x is a power of two of their difference.
     x, up, down = sd.states(x=1.0, up=0.0, down=0.0)
