@@ -82,7 +82,7 @@ def check(
         max_steps=int(max_steps),
         capacity=capacity,
         sweeps=sweeps,
-        room=poisson.checked_room(model, method.solver, t0, t1, y0),
+        room=poisson.checked_room(model, method.solver, t0, t1, y0, int(max_steps)),
         at_steps=at_steps,
         plain=plain,
     )

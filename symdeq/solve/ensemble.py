@@ -94,10 +94,11 @@ def ensemble(
     request = family.request
     traced = request.traced or is_traced(members)
     rows = members.rows if request.key is None else numbered(members.rows)
+    family = family if traced else _with_room(family, rows)
     solution = EnsembleSolution(
         model=request.model,
         members=members,
-        results=mapped(family, jnp.asarray(rows)) if traced else _with_room(family, rows, progress),
+        results=mapped(family, jnp.asarray(rows)) if traced else _with_past(family, rows, progress),
         times=request.asked,
         rtol=request.rtol,
         atol=request.atol,
@@ -112,12 +113,17 @@ def ensemble(
     return solution
 
 
-def _with_room(family: Family, rows: np.ndarray, progress: bool) -> MemberResult:
-    """All members: there is room for the jumps of each, and those whose past was not kept are solved again with more
-    room for it."""
-    if family.request.room:
-        wide = poisson.room_for(float(most_jumps(family, jnp.asarray(rows))))
-        family = dataclasses.replace(family, request=dataclasses.replace(family.request, room=wide))
+def _with_room(family: Family, rows: Any) -> Family:
+    """With room for the jumps of the member that jumps most."""
+    request = family.request
+    if not request.room:
+        return family
+    room = poisson.room_for(float(most_jumps(family, jnp.asarray(rows))), request.max_steps)
+    return dataclasses.replace(family, request=dataclasses.replace(request, room=room))
+
+
+def _with_past(family: Family, rows: np.ndarray, progress: bool) -> MemberResult:
+    """All members; those whose past was not kept are solved again with more room for it."""
     results = _solved(family, rows, progress)
     while results.lookups is not None:
         lost = np.asarray(results.lookups.lost)

@@ -55,7 +55,8 @@ def sentence(solution: Solution) -> str:
         processes = ", ".join(f"`{jump.process}`" for jump in solution.model.system.jumps)
         return _said(
             f"`{name}` was not solved: {processes} jumps more often than there was room for, or its rate is no number.",
-            "solve over a shorter interval, or with a lower rate; inside jax.jit there is room for some 200 jumps",
+            "solve over a shorter interval, with a lower rate, or with more max_steps, since each jump takes a step; "
+            "where the rate is traced, as inside jax.jit, there is room for 256 jumps",
         )
     if solution.result == dfx.RESULTS.successful:
         lost = _named(solution, ~np.isfinite(np.asarray(solution.y_end)))

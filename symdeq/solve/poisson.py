@@ -25,7 +25,6 @@ from symdeq.solvers import Breakpoints, Jumping
 _DEVIATIONS, _MORE = 8, 8
 # Where the rate is not known when the program is made.
 _UNKNOWN = 256
-_MOST = 2**20
 # Jumps are drawn so many at a time, each lot with a key of its own: so the first ones are the same whatever the room.
 _LOT = 16
 _TAG = 0x6A756D70
@@ -44,13 +43,13 @@ class Draws(eqx.Module):
     enough: Bool[Array, ""]
 
 
-def room(model: Model, t0: Any, t1: Any, start: Array) -> int:
+def room(model: Model, t0: Any, t1: Any, start: Array, max_steps: int) -> int:
     """For how many jumps of each process there is to be room: a power of two, so that few programs are made."""
     known = concrete(t0, t1, *jax.tree.leaves(eqx.filter(model.args, eqx.is_array)))
     if not known:
         return _UNKNOWN
     with jax.ensure_compile_time_eval():  # in a program that is being traced, too
-        return room_for(float(jnp.max(expected(model, t0, t1, jnp.zeros_like(start)))))
+        return room_for(float(jnp.max(expected(model, t0, t1, jnp.zeros_like(start)))), max_steps)
 
 
 def expected(model: Model, t0: Any, t1: Any, start: Array) -> Array:
@@ -59,13 +58,13 @@ def expected(model: Model, t0: Any, t1: Any, start: Array) -> Array:
     return jnp.stack(rates) * jnp.abs(jnp.asarray(t1, start.dtype) - jnp.asarray(t0, start.dtype))
 
 
-def room_for(mean: float) -> int:
-    """The room for so many jumps on average."""
-    wanted = min(mean + _DEVIATIONS * math.sqrt(max(mean, 0.0)) + _MORE, _MOST) if math.isfinite(mean) else _MORE
+def room_for(mean: float, max_steps: int) -> int:
+    """The room for so many jumps on average. Each takes a step, so more than `max_steps` could not be made."""
+    wanted = min(mean + _DEVIATIONS * math.sqrt(max(mean, 0.0)) + _MORE, max_steps) if math.isfinite(mean) else _MORE
     return max(2 ** math.ceil(math.log2(max(wanted, 1))), _LOT)
 
 
-def checked_room(model: Model, solver: Any, t0: Any, t1: Any, start: Array) -> int:
+def checked_room(model: Model, solver: Any, t0: Any, t1: Any, start: Array, max_steps: int) -> int:
     """`room` for a model with Poisson processes, 0 for one without.
 
     Raises `UnsupportedError` for a solver whose steps cannot end at the jumps.
@@ -78,7 +77,7 @@ def checked_room(model: Model, solver: Any, t0: Any, t1: Any, start: Array) -> i
             f"`{model.system.jumps[0].process}`.",
             remedy='use solver="auto", or diffrax.HalfSolver around it',
         )
-    return room(model, t0, t1, start)
+    return room(model, t0, t1, start, max_steps)
 
 
 def draw(model: Model, t0: Array, t1: Array, y0: Array, key: Any, room: int) -> Draws:
@@ -92,7 +91,8 @@ def draw(model: Model, t0: Array, t1: Array, y0: Array, key: Any, room: int) -> 
         for number, kind in enumerate(kinds)
     )
     elapsed = jnp.cumsum(gaps, axis=1) / jnp.where(rates > 0, rates, 1)[:, None]
-    times = jnp.where(rates[:, None] > 0, t0 + elapsed, jnp.inf)
+    # A jump at the very start would be before the first step.
+    times = jnp.where(rates[:, None] > 0, jnp.maximum(t0 + elapsed, jnp.nextafter(t0, jnp.inf)), jnp.inf)
     beyond = t1 + jnp.abs(t1 - t0) + 1
     return Draws(
         times=lax.stop_gradient(jnp.where(times < t1, times, beyond)),

@@ -58,7 +58,7 @@ def test_jump_diffusion_has_its_moments():
 def test_a_path_is_the_sum_of_its_pulses():
     model, key = shots(), jax.random.key(3)
     t0, t1 = jnp.zeros(()), jnp.asarray(4.0)
-    draws = poisson.draw(model, t0, t1, jnp.zeros(1), key, poisson.room(model, t0, t1, jnp.zeros(1)))
+    draws = poisson.draw(model, t0, t1, jnp.zeros(1), key, poisson.room(model, t0, t1, jnp.zeros(1), 4096))
     times = np.asarray(draws.times[0])
     times = times[times < 4.0]
     ts = np.linspace(0.1, 4.0, 14)
@@ -93,7 +93,7 @@ def test_no_jump_is_lost_whatever_the_unit_and_the_precision(unit, doubled):
         x, n = sd.state("x", 0.0), sd.poisson("N", 500 / unit)
         model, key = sd.compile(sd.System([Eq(D(x), D(n))])), jax.random.key(5)
         start, t0, t1 = jnp.zeros(1), jnp.zeros(()), jnp.asarray(unit)
-        draws = poisson.draw(model, t0, t1, start, key, poisson.room(model, t0, t1, start))
+        draws = poisson.draw(model, t0, t1, start, key, poisson.room(model, t0, t1, start, 4096))
         sol = sd.solve(model, unit, saveat=dfx.SaveAt(t1=True), key=key)
         assert sol.ys.dtype == (np.float64 if doubled else np.float32)
         assert float(sol.ys[0, 0]) == int(np.sum(np.asarray(draws.times) < unit)) > 400
