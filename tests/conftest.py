@@ -30,7 +30,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Tracing makes millions of objects that live on, and Python looks through them again and again for what it could
-# collect: with its own settings a sixth of a test run.
+# collect: with its own settings a sixth of the time of tests/solve/test_dde.py alone.
 gc.set_threshold(200_000, 50, 100)
 
 # Annotated functions of the inner rooms check their arguments, shapes included. The outer rooms check what users hand
